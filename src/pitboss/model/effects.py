@@ -1,0 +1,117 @@
+"""What we ask of the world, in the imperative; and the one type of a hand.
+
+An effect is asked for only after the facts behind it are on disk, and may be asked twice (after a crash):
+hands are idempotent. Every effect comes home as at least one signal.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import msgspec
+
+from pitboss.model.records import RunRecord, TaskRecord
+from pitboss.model.run import ActorId, RunId, Session
+from pitboss.model.signals import Signal
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="effect"):
+    """Base of all effects."""
+
+
+class Rung(enum.StrEnum):
+    """One step of the stop ladder, mildest first."""
+
+    CLOSE_STDIN = "close_stdin"
+    """Nothing more will be said: the session finishes its turn and leaves."""
+    INTERRUPT = "interrupt"
+    """End the turn now; the session answers with a result, so the account is exact."""
+    TERM = "term"
+    """SIGTERM to the process group."""
+    KILL = "kill"
+    """SIGKILL to the process group and to everything with the cookie."""
+
+
+class StartGuardian(Effect, frozen=True, kw_only=True):
+    """Have a small process stop everything of this run when we are gone."""
+
+    run_id: RunId
+
+
+class ProbeClaude(Effect, frozen=True, kw_only=True):
+    """Ask the agent's binary for its version."""
+
+    binary: str
+
+
+class PrepareWorktree(Effect, frozen=True, kw_only=True):
+    """Make a worktree for an attempt."""
+
+    actor: ActorId
+    attempt: int
+    directory: str
+    """The repository, or a folder inside it."""
+    path: str
+    """Where the worktree goes."""
+    name: str
+    """The worktree's name, and its branch's if ``branch`` is ``None``."""
+    branch: str | None
+    cookie: str
+
+
+class StartSession(Effect, frozen=True, kw_only=True):
+    """Start the agent's process and hand it the prompt."""
+
+    session: Session
+
+
+class Press(Effect, frozen=True, kw_only=True):
+    """Climb one rung of the stop ladder."""
+
+    actor: ActorId
+    attempt: int
+    rung: Rung
+
+
+class TidyWorktree(Effect, frozen=True, kw_only=True):
+    """Keep a worktree, or set its state aside and remove it."""
+
+    actor: ActorId
+    attempt: int
+    directory: str
+    path: str
+    branch: str
+    base: str
+    created_branch: bool
+    remove: bool
+    ref: str
+    """Where unsaved state goes: ``refs/pitboss/<run>/<actor>``."""
+    cookie: str
+
+
+class PublishWorktree(Effect, frozen=True, kw_only=True):
+    """Say in the actor's folder where its worktree is (``worktree.path``), for tools that do not read journals."""
+
+    actor: ActorId
+    path: str
+
+
+class PublishTask(Effect, frozen=True, kw_only=True):
+    """Append one actor's record to ``summary.jsonl``."""
+
+    record: TaskRecord
+
+
+class PublishRun(Effect, frozen=True, kw_only=True):
+    """Write ``summary.json``."""
+
+    record: RunRecord
+
+
+Emit: TypeAlias = Callable[[Signal], None]
+"""Posts a signal to the loop; never blocks."""
+
+Hand: TypeAlias = Callable[[Effect, Emit], Awaitable[None]]
+"""Carries out an effect and posts what came of it."""

@@ -1,0 +1,291 @@
+"""What we write down: small, past tense, with the time it happened. The journal holds nothing else.
+
+Evolution rules: a field once written is never renamed or given another meaning; a new field has a default;
+a new kind is a new class. A reader that meets an unknown kind stops with a clear message.
+The journal's envelope adds the sequence number and the cause; see ``journal.log``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from pitboss.model.effects import Rung
+from pitboss.model.run import ActorId, Certificate, Failure, RunSpec, SetAside, Status, TurnResult, Usage
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="fact", omit_defaults=True):
+    """Base of all facts."""
+
+    at: float
+
+
+class ActorFact(Fact, frozen=True, kw_only=True):
+    """Base of all facts about one attempt of one actor."""
+
+    actor: ActorId
+    attempt: int
+
+
+class RunOpened(Fact, frozen=True, kw_only=True):
+    """A run began; this is all that was asked for."""
+
+    run: RunSpec
+    pid: int
+    pitboss_version: str
+
+
+class GuardianStarted(Fact, frozen=True, kw_only=True):
+    """The guardian watches."""
+
+    pid: int
+
+
+class GuardianLost(Fact, frozen=True, kw_only=True):
+    """The guardian died or never came up; starting waits until there is one again."""
+
+    message: str
+
+
+class ClaudeIdentified(Fact, frozen=True, kw_only=True):
+    """The agent's version became known."""
+
+    version: str | None
+
+
+class ActorAdmitted(ActorFact, frozen=True, kw_only=True):
+    """An actor got a slot, and its share of the money."""
+
+    session_id: str
+    allotment_usd: float | None = None
+
+
+class WorktreeMade(ActorFact, frozen=True, kw_only=True):
+    """A worktree stands ready."""
+
+    path: str
+    branch: str
+    base: str
+    created_branch: bool
+    cwd: str
+
+
+class WorktreeFailed(ActorFact, frozen=True, kw_only=True):
+    """No worktree could be made."""
+
+    message: str
+
+
+class ProcessStarted(ActorFact, frozen=True, kw_only=True):
+    """The agent's process exists."""
+
+    pid: int
+
+
+class SpawnFailed(ActorFact, frozen=True, kw_only=True):
+    """The agent's process could not be started."""
+
+    message: str
+
+
+class SessionOpened(ActorFact, frozen=True, kw_only=True):
+    """The session answered and has its prompt."""
+
+
+class ToolUsed(ActorFact, frozen=True, kw_only=True):
+    """A tool call was seen and allowed."""
+
+    tool: str
+    summary: str
+    tool_use_id: str = ""
+    verdict: str
+    """``allow``, for now always; written out, because audits ask for it."""
+    subagent: str | None = None
+
+
+class UsageCounted(ActorFact, frozen=True, kw_only=True):
+    """Tokens and money of the attempt so far; an estimate until a turn's end corrects it."""
+
+    usage: Usage
+    cost_usd: float | None
+
+
+class ApiPushedBack(ActorFact, frozen=True, kw_only=True):
+    """The API refused a call for now."""
+
+    status: int | None
+    delay_secs: float
+    error: str = ""
+
+
+class StartsThrottled(Fact, frozen=True, kw_only=True):
+    """How many actors may be started at once from now on; 0 pauses starting until ``until``."""
+
+    limit: int
+    until: float
+    """When the next step of recovery is due."""
+    reason: str
+
+
+class StartsRecovered(Fact, frozen=True, kw_only=True):
+    """One step of recovery; ``until`` 0 means fully recovered."""
+
+    limit: int
+    until: float = 0.0
+
+
+class BackgroundNoted(ActorFact, frozen=True, kw_only=True):
+    """The session's background tasks changed."""
+
+    tasks: tuple[str, ...]
+
+
+class TurnFinished(ActorFact, frozen=True, kw_only=True):
+    """A turn ended; its account is exact now."""
+
+    result: TurnResult
+    usage: Usage
+    cost_usd: float | None
+    final_message: str | None = None
+
+
+class ActorStalled(ActorFact, frozen=True, kw_only=True):
+    """An agent has been silent for too long; a warning, nothing else."""
+
+    secs: float
+
+
+class ActorRevived(ActorFact, frozen=True, kw_only=True):
+    """A silent agent spoke again."""
+
+
+class StopBegan(ActorFact, frozen=True, kw_only=True):
+    """An attempt is being ended; ``reason`` says why, ``rungs`` how."""
+
+    reason: str
+    """``finished``, ``background``, ``timeout``, ``stop``, ``failed`` (see ``core.supervision``)."""
+    note: str = ""
+
+
+class RungReached(ActorFact, frozen=True, kw_only=True):
+    """The next step of the stop ladder."""
+
+    rung: Rung
+    patience_secs: float
+    step: int
+
+
+class ProcessEnded(ActorFact, frozen=True, kw_only=True):
+    """The attempt's processes are gone, with the evidence."""
+
+    certificate: Certificate
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    final_message: str | None = None
+    stderr_tail: str = ""
+    failure: Failure | None = None
+    oddities: dict[str, int] = {}
+
+
+class WorktreeLeft(ActorFact, frozen=True, kw_only=True):
+    """What became of a worktree."""
+
+    removed: bool
+    set_aside: SetAside | None = None
+    branch_deleted: bool = False
+    message: str = ""
+
+
+class ActorSettled(ActorFact, frozen=True, kw_only=True):
+    """An actor has its final status."""
+
+    status: Status
+    failure: Failure | None = None
+    note: str = ""
+
+
+class DrainBegan(Fact, frozen=True, kw_only=True):
+    """Nothing more is started; ``by`` is who or what wanted it."""
+
+    by: str
+    ordered: bool
+    """True for an operator's order, False for the run's own rules."""
+
+
+class StopOrdered(Fact, frozen=True, kw_only=True):
+    """Everything is being stopped."""
+
+    by: str
+
+
+class ArtifactLost(Fact, frozen=True, kw_only=True):
+    """A public file could not be written."""
+
+    path: str
+    message: str
+
+
+class HandFailed(Fact, frozen=True, kw_only=True):
+    """A hand broke while carrying out an effect."""
+
+    effect: str
+    message: str
+    actor: ActorId | None = None
+    attempt: int | None = None
+
+
+class NewsIgnored(Fact, frozen=True, kw_only=True):
+    """A late or double report that changed nothing (law 9)."""
+
+    signal: str
+    reason: str
+    actor: ActorId | None = None
+    attempt: int | None = None
+
+
+class RunEnded(Fact, frozen=True, kw_only=True):
+    """The last fact: every actor is settled or will never start."""
+
+    exit_code: int
+    was_interrupted: bool
+
+
+RunFact = (
+    RunOpened
+    | GuardianStarted
+    | GuardianLost
+    | ClaudeIdentified
+    | StartsThrottled
+    | StartsRecovered
+    | DrainBegan
+    | StopOrdered
+    | ArtifactLost
+    | HandFailed
+    | NewsIgnored
+    | RunEnded
+)
+"""Facts about the run as a whole."""
+
+AnyActorFact = (
+    ActorAdmitted
+    | WorktreeMade
+    | WorktreeFailed
+    | ProcessStarted
+    | SpawnFailed
+    | SessionOpened
+    | ToolUsed
+    | UsageCounted
+    | ApiPushedBack
+    | BackgroundNoted
+    | TurnFinished
+    | ActorStalled
+    | ActorRevived
+    | StopBegan
+    | RungReached
+    | ProcessEnded
+    | WorktreeLeft
+    | ActorSettled
+)
+"""Facts about one attempt of one actor."""
+
+AnyFact = RunFact | AnyActorFact
+"""Every kind of fact; ``match`` over it ends in ``assert_never``."""

@@ -1,0 +1,245 @@
+"""What was asked for and what an actor is: specifications, phases, money and tokens.
+
+Only frozen data lives here. Times are seconds since the epoch as ``float`` (``at`` everywhere);
+money is US dollars as ``float``; durations are seconds unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Literal, NewType
+
+import msgspec
+
+RunId = NewType("RunId", str)
+"""A run's name on disk: a lower-case, hyphenated UUID version 7."""
+
+ActorId = NewType("ActorId", str)
+"""An actor's name inside its run: a task's or lead's id from the manifest."""
+
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
+CleanupMode = Literal["always", "on_success", "never"]
+
+
+class Frozen(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all plain data: immutable, keyword-only, encodable as JSON."""
+
+
+class Phase(enum.StrEnum):
+    """Where an actor stands between being asked for and being accounted for."""
+
+    QUEUED = "queued"
+    """Waiting for a slot, or for the run's permission to start anything at all."""
+    PREPARING = "preparing"
+    """Admitted: its worktree is being made."""
+    STARTING = "starting"
+    """Its process is being started; the session has not answered yet."""
+    WORKING = "working"
+    """Its session has answered and has the prompt."""
+    FINISHING = "finishing"
+    """Its work has ended; the process was asked to leave."""
+    STOPPING = "stopping"
+    """It is being stopped against its will: cancelled, timed out, or out of budget."""
+    TIDYING = "tidying"
+    """Its processes are gone; its worktree is being kept or set aside."""
+    SETTLED = "settled"
+    """It has a record. Nothing about it changes any more."""
+
+
+class Status(enum.StrEnum):
+    """How an actor ended, in the words of the public record (``summary.json``)."""
+
+    SUCCESS = "Success"
+    FAILED = "Failed"
+    TIMED_OUT = "TimedOut"
+    CANCELLED = "Cancelled"
+    SPAWN_FAILED = "SpawnFailed"
+    APPROVAL_REJECTED = "ApprovalRejected"
+    APPROVAL_TIMED_OUT = "ApprovalTimedOut"
+
+
+class Usage(Frozen, frozen=True, kw_only=True):
+    """Tokens, as Anthropic bills them. Addition and subtraction work field by field."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_creation: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            input=self.input + other.input,
+            output=self.output + other.output,
+            cache_read=self.cache_read + other.cache_read,
+            cache_creation=self.cache_creation + other.cache_creation,
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        """The difference, never below zero in any field."""
+        return Usage(
+            input=max(0, self.input - other.input),
+            output=max(0, self.output - other.output),
+            cache_read=max(0, self.cache_read - other.cache_read),
+            cache_creation=max(0, self.cache_creation - other.cache_creation),
+        )
+
+
+class McpServer(Frozen, frozen=True, kw_only=True):
+    """One ``[[mcp_server]]`` of the manifest: a stdio server given to every actor."""
+
+    id: str
+    command: str
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+
+
+class TaskSpec(Frozen, frozen=True, kw_only=True):
+    """One unit of work, with every default already applied."""
+
+    id: ActorId
+    directory: str
+    """Absolute path the work is about."""
+    prompt: str
+    """The prompt, templates rendered."""
+    session_id: str = ""
+    """Claude's session id, minted by us before the process exists (a UUID)."""
+    branch: str | None = None
+    model: str = "claude-sonnet-4-6"
+    effort: Effort = "high"
+    tools: tuple[str, ...] = ("Read", "Write", "Edit", "Bash", "Glob", "Grep")
+    """Built-in tools this actor has; all others are out of its reach."""
+    timeout_secs: int = 3600
+    use_worktree: bool = True
+    env: dict[str, str] = {}
+    resume_session_id: str | None = None
+
+
+class RunSpec(Frozen, frozen=True, kw_only=True):
+    """A whole run as asked for: the manifest, resolved. The journal's first fact carries it."""
+
+    run_id: RunId
+    run_dir: str
+    """Absolute path of this run's own directory."""
+    manifest_path: str
+    """As given on the command line."""
+    tasks: tuple[TaskSpec, ...]
+    name: str | None = None
+    """``[run].name``, trimmed; ``None`` when blank."""
+    max_parallel: int = 4
+    """Live actors at once."""
+    max_starts: int = 2
+    """Actors between admission and a ready session at once: starting costs CPU, running waits."""
+    halt_on_failure: bool = False
+    budget_usd: float | None = None
+    """Hard limit for the whole run."""
+    worktree_cleanup: CleanupMode = "on_success"
+    worktree_root: str | None = None
+    """Where worktrees go; ``None`` means ``<run_dir>/worktrees``."""
+    mcp_servers: tuple[McpServer, ...] = ()
+    stall_secs: float = 300.0
+    """Silence of an agent, in seconds, after which the operator is warned."""
+    background_grace_secs: float = 60.0
+    """How long background shells may outlive a finished turn before they are stopped."""
+    claude_binary: str = "claude"
+    rehearsal: bool = False
+    """True when a scripted model answers instead of the real one."""
+
+
+class Failure(Frozen, frozen=True, kw_only=True):
+    """Why an actor failed: ``failure_reason`` of the public record, and two kinds more.
+
+    ``overloaded`` and ``budget_exceeded`` have no upstream kind; ``wire.artifacts`` says how they appear there.
+    """
+
+    kind: Literal[
+        "rate_limit",
+        "overloaded",
+        "auth_failure",
+        "context_exceeded",
+        "network_error",
+        "budget_exceeded",
+        "invalid_argument",
+        "no_result",
+        "process_died",
+        "unknown",
+    ]
+    message: str = ""
+    resets_at: float | None = None
+    """When a rate limit ends, if the API said so (seconds since the epoch)."""
+
+
+class TurnResult(Frozen, frozen=True, kw_only=True):
+    """What a ``result`` line said, in our words."""
+
+    subtype: str
+    is_error: bool
+    api_error_status: int | None = None
+    text: str = ""
+    """The result text, or the error prose."""
+    cost_usd: float | None = None
+    """Money this process has spent, whatever the session had spent before it; exact, by the session's own account."""
+    session_cost_usd: float | None = None
+    """``total_cost_usd``: cumulative over the session, also across resumes."""
+    session_usage: Usage | None = None
+    """Summed over ``modelUsage``: cumulative over the session, subagents included."""
+    num_turns: int = 0
+    terminal_reason: str | None = None
+
+
+class Certificate(Frozen, frozen=True, kw_only=True):
+    """A death certificate: the evidence that an attempt's processes are gone (law 2)."""
+
+    exit_code: int | None
+    """The exit code, or ``None`` when a signal ended the process or its status could not be had."""
+    signal: int | None = None
+    """The signal that ended it, if one did."""
+    group_empty: bool = True
+    """No process is left in its process group."""
+    cookie_empty: bool = True
+    """No process with its cookie is left anywhere."""
+    stopped: tuple[int, ...] = ()
+    """Pids of left-over descendants that had to be stopped after it."""
+
+    @property
+    def complete(self) -> bool:
+        """True if nothing of the attempt can still be running."""
+        return self.group_empty and self.cookie_empty
+
+
+class SetAside(Frozen, frozen=True, kw_only=True):
+    """Work that was saved before its worktree was removed (law 5)."""
+
+    ref: str
+    """Full name of the private ref, ``refs/pitboss/<run>/<actor>``."""
+    commit: str
+    files: int
+    """How many paths differ from the branch head in it."""
+    ignored: int = 0
+    """Ignored files that were there and were not saved."""
+
+
+class Session(Frozen, frozen=True, kw_only=True):
+    """Everything a driver needs to hold one Claude Code session; no opinion of its own is needed."""
+
+    actor: ActorId
+    attempt: int
+    cookie: str
+    """``<run>/<actor>/<attempt>``: put in the environment, so that all descendants can be found."""
+    binary: str
+    cwd: str
+    prompt: str
+    session_id: str
+    resume: bool = False
+    """Continue ``session_id`` instead of starting it."""
+    model: str
+    effort: Effort = "high"
+    tools: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    """The manifest's environment for this actor; it wins over the inherited one."""
+    mcp_servers: tuple[McpServer, ...] = ()
+    budget_usd: float | None = None
+    """What this process may spend (``--max-budget-usd``)."""
+    log_dir: str
+    """Folder of ``stdout.log`` and ``stderr.log``."""
+    silence_secs: float = 300.0
+    """Silence after which the driver reports a stall."""

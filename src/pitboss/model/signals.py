@@ -1,0 +1,242 @@
+"""What reaches us: orders, reports of drivers, the clock. Each carries the time it happened.
+
+A report names the attempt it is about, so that late news of an older attempt can be told apart (law 9).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from pitboss.model.run import ActorId, Certificate, Failure, RunSpec, SetAside, TurnResult, Usage
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="signal"):
+    """Base of all signals."""
+
+    at: float
+    """When it happened: seconds since the epoch, never running backwards within one dispatcher."""
+
+
+class Report(Signal, frozen=True, kw_only=True):
+    """Base of what a driver says about one attempt of one actor."""
+
+    actor: ActorId
+    attempt: int
+
+
+class Opened(Signal, frozen=True, kw_only=True):
+    """The first signal of a run."""
+
+    run: RunSpec
+    pid: int
+    pitboss_version: str
+
+
+class Tick(Signal, frozen=True, kw_only=True):
+    """A deadline has been reached."""
+
+
+class Drain(Signal, frozen=True, kw_only=True):
+    """An order: start nothing more, let what runs end."""
+
+    by: str
+    """Who ordered it, such as ``SIGINT``."""
+
+
+class Stop(Signal, frozen=True, kw_only=True):
+    """An order: stop everything now."""
+
+    by: str
+
+
+class Interrupted(Signal, frozen=True, kw_only=True):
+    """Someone pressed Ctrl-C: once means drain, twice within five seconds means stop."""
+
+    by: str
+
+
+class GuardianUp(Signal, frozen=True, kw_only=True):
+    """The guardian process watches over us."""
+
+    pid: int
+
+
+class GuardianDown(Signal, frozen=True, kw_only=True):
+    """The guardian could not be started or has died."""
+
+    message: str
+
+
+class ClaudeProbed(Signal, frozen=True, kw_only=True):
+    """``claude --version`` has answered, or has not."""
+
+    version: str | None
+
+
+class WorktreePrepared(Report, frozen=True, kw_only=True):
+    """A worktree stands ready."""
+
+    path: str
+    branch: str
+    base: str
+    """Commit it started from."""
+    created_branch: bool = True
+    cwd: str = ""
+    """Where the agent works in it: differs from ``path`` for a sub-directory of a repository."""
+
+
+class WorktreeRefused(Report, frozen=True, kw_only=True):
+    """No worktree could be made; nothing of it is left."""
+
+    message: str
+
+
+class ProcessUp(Report, frozen=True, kw_only=True):
+    """The agent's process exists."""
+
+    pid: int
+
+
+class SpawnRefused(Report, frozen=True, kw_only=True):
+    """The agent's process could not be started."""
+
+    message: str
+
+
+class SessionReady(Report, frozen=True, kw_only=True):
+    """The session has answered ``initialize`` and was given its prompt."""
+
+    claude_version: str | None = None
+
+
+class ToolCalled(Report, frozen=True, kw_only=True):
+    """A tool call of the actor or of one of its subagents passed the hook."""
+
+    tool: str
+    summary: str
+    """Its input, shortened."""
+    tool_use_id: str = ""
+    subagent: str | None = None
+
+
+class UsageGrew(Report, frozen=True, kw_only=True):
+    """Tokens spent by this attempt so far, while its turn still runs."""
+
+    usage: Usage
+    model: str | None = None
+
+
+class ApiRetried(Report, frozen=True, kw_only=True):
+    """The API pushed back and the session will ask again."""
+
+    status: int | None
+    delay_secs: float
+    error: str = ""
+
+
+class BackgroundChanged(Report, frozen=True, kw_only=True):
+    """Which background tasks the session has now."""
+
+    tasks: tuple[str, ...]
+    """One ``<type>: <description>`` each."""
+
+
+class TurnEnded(Report, frozen=True, kw_only=True):
+    """The session has written a ``result``."""
+
+    result: TurnResult
+    usage: Usage
+    """Tokens of this attempt as counted from the stream."""
+    final_message: str | None = None
+
+
+class Silent(Report, frozen=True, kw_only=True):
+    """Nothing has come from the agent for longer than its silence limit."""
+
+    secs: float
+
+
+class Spoke(Report, frozen=True, kw_only=True):
+    """A silent agent is heard again."""
+
+
+class ProcessGone(Report, frozen=True, kw_only=True):
+    """The attempt is over: reaped, and what was left of it looked for."""
+
+    certificate: Certificate
+    usage: Usage = Usage()
+    final_message: str | None = None
+    stderr_tail: str = ""
+    failure: Failure | None = None
+    """What stream, exit status and stderr together say went wrong; ``None`` for a clean end."""
+    oddities: dict[str, int] = {}
+    """How many lines of the stream were of an unknown kind or unreadable, by kind."""
+
+
+class WorktreeTidied(Report, frozen=True, kw_only=True):
+    """A worktree was kept, or removed after its state was set aside."""
+
+    removed: bool
+    set_aside: SetAside | None = None
+    branch_deleted: bool = False
+    message: str = ""
+    """Why it was kept although its removal was asked for."""
+
+
+class ArtifactFailed(Signal, frozen=True, kw_only=True):
+    """A public file could not be written."""
+
+    path: str
+    message: str
+
+
+class ArtifactWritten(Signal, frozen=True, kw_only=True):
+    """A public file is on disk."""
+
+    path: str
+
+
+class EffectFailed(Signal, frozen=True, kw_only=True):
+    """A hand broke: our bug or the world's. Nothing of it reaches the loop but this."""
+
+    effect: str
+    message: str
+    actor: ActorId | None = None
+    attempt: int | None = None
+
+
+RunSignal = (
+    Opened
+    | Tick
+    | Drain
+    | Stop
+    | Interrupted
+    | GuardianUp
+    | GuardianDown
+    | ClaudeProbed
+    | ArtifactFailed
+    | ArtifactWritten
+    | EffectFailed
+)
+"""Signals about the run as a whole."""
+
+AnyReport = (
+    WorktreePrepared
+    | WorktreeRefused
+    | ProcessUp
+    | SpawnRefused
+    | SessionReady
+    | ToolCalled
+    | UsageGrew
+    | ApiRetried
+    | BackgroundChanged
+    | TurnEnded
+    | Silent
+    | Spoke
+    | ProcessGone
+    | WorktreeTidied
+)
+"""What drivers say about one attempt of one actor."""
+
+AnySignal = RunSignal | AnyReport
+"""Every kind of signal; ``match`` over it ends in ``assert_never``."""
