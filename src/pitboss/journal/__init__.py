@@ -1,0 +1,1 @@
+"""Floor 3, memory: the log of facts and the run directory."""

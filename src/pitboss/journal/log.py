@@ -1,0 +1,67 @@
+"""The journal of a run: every fact, in order, on disk before anything is done about it.
+
+One dispatcher writes it, after taking ``journal.lock``; anyone may read it meanwhile. ``journal.entries`` has the
+format, ``journal.reader`` the reading side, which is also to be had here. Called by the engine's loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pitboss.journal.appender import Appender
+from pitboss.journal.entries import Entry, Scalar, encode_entry, encode_header
+from pitboss.journal.reader import Follower, Replay, Torn, last_entries, replay
+from pitboss.model.facts import Fact
+
+__all__ = ["Entry", "Follower", "Journal", "Replay", "Torn", "last_entries", "replay"]
+
+
+class Journal:
+    """The one writer of a journal."""
+
+    def __init__(self, appender: Appender, *, seq: int = 0) -> None:
+        self._appender = appender
+        self._seq = seq
+
+    @classmethod
+    def create(cls, path: Path, header: Mapping[str, Scalar]) -> Journal:
+        """Begins a journal with its header, on disk when this returns.
+
+        Args:
+            path: Where; the file must not exist yet.
+            header: What readers want to know before the first fact, such as the run's id.
+
+        Raises:
+            WorldError: If it exists or cannot be written.
+        """
+        return cls(Appender.create(path, encode_header(header)))
+
+    def append(self, fact: Fact, *, cause: int, by: str) -> int:
+        """Adds a fact to what the next ``sync`` commits; never blocks.
+
+        Args:
+            fact: What happened.
+            cause: The number of the fact it follows from; 0 if none.
+            by: The signal or rule that brought it about.
+
+        Returns:
+            The fact's number: 1, 2, 3 and so on.
+        """
+        self._seq += 1
+        self._appender.write(encode_entry(self._seq, cause, by, fact))
+        return self._seq
+
+    async def sync(self) -> None:
+        """Returns when every fact appended before this call is on the disk: one write, one flush.
+
+        Facts appended meanwhile go to the next commit. After a failure the facts are kept and go first next time.
+
+        Raises:
+            WorldError: If the disk is full, or the like.
+        """
+        await self._appender.sync()
+
+    def close(self) -> None:
+        """Closes the file; facts that were never synced are not written: nothing was done about them either."""
+        self._appender.close()

@@ -1,0 +1,90 @@
+"""The hand that writes the public account of a run: ``summary.jsonl`` line by line, ``summary.json`` at the end.
+
+Both are projections of the facts and never a second truth: asked again after a crash, they say the same once.
+What a record says is decided before it comes here. Called by ``engine.perform``; given out by ``compose``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from pitboss.errors import WorldError
+from pitboss.journal.appender import Appender
+from pitboss.journal.disk import disk_errors, write_atomic
+from pitboss.journal.rundir import RunDir
+from pitboss.model.effects import Emit, PublishRun, PublishTask, PublishWorktree
+from pitboss.model.records import TaskRecord
+from pitboss.model.signals import ArtifactFailed, ArtifactWritten
+from pitboss.wire.artifacts import decode_tasks, encode_run, encode_task
+from pitboss.wire.scalars import to_timestamp
+
+__all__ = ["ArtifactHand"]
+
+
+class ArtifactHand:
+    """Writes records; whatever the disk does comes home as a signal."""
+
+    def __init__(self, run: RunDir, clock: Callable[[], float]) -> None:
+        """Opens ``summary.jsonl`` and looks up what it holds already: nothing, unless the run is resumed.
+
+        Raises:
+            WorldError: If the file is missing or cannot be opened.
+        """
+        self._run = run
+        self._clock = clock
+        self._lines = Appender.open(run.summary_lines)
+        self._published = {_identity(record) for record in decode_tasks(run.summary_lines.read_bytes()).records}
+
+    async def publish_worktree(self, effect: PublishWorktree, emit: Emit) -> None:
+        """Writes ``worktree.path``: the path alone, without a newline."""
+        target = self._run.task(effect.actor) / "worktree.path"
+        try:
+            await asyncio.to_thread(self._place, target, os.fsencode(effect.path))
+        except WorldError as error:
+            emit(self._failed(target, error))
+        else:
+            emit(ArtifactWritten(at=self._clock(), path=str(target)))
+
+    @staticmethod
+    def _place(target: Path, data: bytes) -> None:
+        with disk_errors("create", target.parent):
+            for folder in (target.parent.parent, target.parent):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        write_atomic(target, data)
+
+    async def publish_task(self, effect: PublishTask, emit: Emit) -> None:
+        """Adds a record to ``summary.jsonl``, unless it is there; those who ask at the same time share one flush."""
+        identity = _identity(effect.record)
+        if identity not in self._published:
+            self._published.add(identity)
+            self._lines.write(encode_task(effect.record) + b"\n")
+        try:
+            await self._lines.sync()
+        except WorldError as error:
+            emit(self._failed(self._run.summary_lines, error))
+        else:
+            emit(ArtifactWritten(at=self._clock(), path=str(self._run.summary_lines)))
+
+    async def publish_run(self, effect: PublishRun, emit: Emit) -> None:
+        """Puts ``summary.json`` in place, whole."""
+        try:
+            await asyncio.to_thread(write_atomic, self._run.summary, encode_run(effect.record))
+        except WorldError as error:
+            emit(self._failed(self._run.summary, error))
+        else:
+            emit(ArtifactWritten(at=self._clock(), path=str(self._run.summary)))
+
+    def close(self) -> None:
+        """Closes ``summary.jsonl``."""
+        self._lines.close()
+
+    def _failed(self, path: Path, error: WorldError) -> ArtifactFailed:
+        return ArtifactFailed(at=self._clock(), path=str(path), message=str(error))
+
+
+def _identity(record: TaskRecord) -> tuple[str, str, str]:
+    """Tells one end of an actor from another: the times as published, so that a record read back is the same one."""
+    return record.task_id, to_timestamp(record.started_at), to_timestamp(record.ended_at)

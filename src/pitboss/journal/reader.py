@@ -1,0 +1,168 @@
+"""Reading a journal: from the beginning, on from where one stood, or its end only.
+
+A torn tail - what a crash leaves of a write that was never confirmed - is no error: reading stops before it and
+says so. Damage with sound lines behind it is one. Nothing here waits or polls: the caller decides when to read.
+Free of asyncio, so that ``status`` and ``list`` start fast. Used by the surfaces, ``journal.discovery`` and the engine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from pitboss.errors import WorldError
+from pitboss.journal.disk import disk_errors
+from pitboss.journal.entries import Entry, Header, is_whole, parse_entry, parse_header
+
+__all__ = ["Follower", "Replay", "Torn", "last_entries", "replay"]
+
+_TAIL_BYTES = 8192
+
+
+class Torn(NamedTuple):
+    """Where a journal stops making sense; nothing sound comes after it."""
+
+    line: int
+    offset: int
+    """Bytes before it: the length to which the file is sound."""
+
+
+class Replay(Iterator[Entry]):
+    """The entries of a journal in order; its attributes tell how far it has got."""
+
+    header: Header | None
+    """The first line; ``None`` until it has been read."""
+    torn: Torn | None
+    """Set when reading stopped before a torn tail; ``None`` if every line so far was sound."""
+    end: int
+    """The offset behind the last sound line."""
+    seq: int
+    """The number of the last entry; 0 before the first."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.header = None
+        self.torn = None
+        self.end = 0
+        self.seq = 0
+        self._line = 0
+        self._entries = self.more()
+
+    def __next__(self) -> Entry:
+        return next(self._entries)
+
+    def more(self) -> Iterator[Entry]:
+        """The entries behind the last one that was read: for a file that has grown since."""
+        self.torn = None
+        with disk_errors("read", self.path), self.path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) < self.end:
+                raise WorldError(f"the journal {self.path} has become shorter than what was read of it; read it anew")
+            file.seek(self.end)
+            for line in file:
+                if not is_whole(line):
+                    self._stop_at(line, file)
+                    return
+                entry = self._take(line)
+                if entry is not None:
+                    yield entry
+
+    def _take(self, line: bytes) -> Entry | None:
+        """What a sound line says: ``None`` for the header."""
+        entry = None
+        try:
+            if self._line == 0:
+                self.header = parse_header(line)
+            else:
+                entry = parse_entry(line)
+        except WorldError as error:
+            raise self._damage(str(error)) from error
+        if entry is not None:
+            if entry.seq != self.seq + 1:
+                raise self._damage(f"fact {self.seq + 1} should stand here, but it is fact {entry.seq}")
+            self.seq = entry.seq
+        self._line += 1
+        self.end += len(line)
+        return entry
+
+    def _stop_at(self, line: bytes, file: BinaryIO) -> None:
+        """Decides what a line that is not whole means."""
+        # Without a newline it is the end of the file as it was a moment ago, and may grow under our eyes:
+        # what follows by now is the rest of this very line, so looking further would only mislead.
+        if line.endswith(b"\n"):
+            if self._line == 0:
+                raise self._damage("this is not the header of a Pitboss journal")
+            if any(is_whole(later) for later in file):
+                raise self._damage("the line is damaged (its checksum is wrong)")
+        self.torn = Torn(self._line + 1, self.end)
+
+    def _damage(self, what: str) -> WorldError:
+        return WorldError(f"{self.path}:{self._line + 1}: {what} (byte {self.end})")
+
+
+def replay(path: Path) -> Replay:
+    """All entries of a journal, from the first.
+
+    Iterating raises ``WorldError``, naming file, line and byte, where the journal is damaged or says what this
+    version does not know. A torn tail ends the iteration; ``torn`` of the result tells of it afterwards.
+    """
+    return Replay(path)
+
+
+class Follower:
+    """Reads a journal as it grows: what a surface holds of a live run."""
+
+    def __init__(self, path: Path) -> None:
+        self._replay = Replay(path)
+
+    @property
+    def header(self) -> Header | None:
+        """The first line, once it is there."""
+        return self._replay.header
+
+    @property
+    def torn(self) -> Torn | None:
+        """Set if the last ``read`` ended before a line that is not whole (yet)."""
+        return self._replay.torn
+
+    def read(self) -> list[Entry]:
+        """What has been added since the last call; empty as long as there is no journal.
+
+        A line that is still being written is left for the next call.
+
+        Raises:
+            WorldError: If the journal is damaged, or has become shorter than what was read of it.
+        """
+        if not self._replay.path.exists():
+            return []
+        return list(self._replay.more())
+
+
+def last_entries(path: Path) -> list[Entry]:
+    """The last few sound entries, newest first, read from the end: the cost does not grow with the run.
+
+    Lines that are torn, or that only a later version understands, are left out.
+
+    Raises:
+        WorldError: If the file cannot be read.
+    """
+    with disk_errors("read", path), path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        window = _TAIL_BYTES
+        while True:
+            start = max(0, size - window)
+            file.seek(start)
+            # The first line of the window is cut off, unless the window holds the whole file.
+            lines = file.read(size - start).splitlines(keepends=True)[1 if start else 0 :]
+            entries = [entry for line in reversed(lines) if (entry := _entry_or_none(line)) is not None]
+            if entries or start == 0:
+                return entries
+            window *= 4
+
+
+def _entry_or_none(line: bytes) -> Entry | None:
+    try:
+        return parse_entry(line) if is_whole(line) else None
+    except WorldError:
+        return None  # the header, or a kind of fact we do not know
