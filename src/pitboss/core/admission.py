@@ -1,0 +1,92 @@
+"""Who may start: slots, starts in flight, money, and the pace the API allows.
+
+A cap is a cap: the question is asked and answered in the same decision that admits, so nothing can slip between.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pitboss.core import lifecycle
+from pitboss.core.state import RunState
+from pitboss.model.run import ActorId
+
+SMALLEST_ALLOTMENT_USD = 0.01
+"""With less than this a session could not even read its prompt; it is not started."""
+
+RECOVERY_STEP_SECS = 10.0
+"""Between two steps of recovery after the API pushed back."""
+
+RATE_LIMIT_PAUSE_SECS = 300.0
+"""How long nothing starts after a rate limit whose end is not known, as in Pitboss 0.9."""
+
+AUTH_PAUSE_SECS = 600.0
+"""How long nothing starts after a refused login, as in Pitboss 0.9."""
+
+LONGEST_PAUSE_SECS = 6 * 3600.0
+"""No reset time that the API names holds us longer than this."""
+
+
+class Admission(NamedTuple):
+    """An actor that may start now, with its share of the money."""
+
+    actor: ActorId
+    allotment_usd: float | None
+
+
+def next_admission(state: RunState) -> Admission | None:
+    """The next actor to start, or ``None`` if nobody may start now."""
+    if state.draining or state.guardian_pid is None:
+        return None
+    free = state.spec.max_parallel - len(state.live)
+    if not state.waiting or free <= 0 or state.starting >= state.starts_limit:
+        return None
+    following = state.waiting[0]
+    if state.spec.budget_usd is None:
+        return Admission(following, None)
+    left = unreserved_usd(state)
+    share = max(left / min(free, len(state.waiting)), SMALLEST_ALLOTMENT_USD)
+    return Admission(following, share) if share <= left else None
+
+
+def unreserved_usd(state: RunState) -> float:
+    """Money of the run's budget that is neither spent nor set apart for a live actor.
+
+    A live actor holds its allotment, or what it has spent if that is more; what it did not need comes back when
+    its processes are gone. The CLI stops a session after the call that crossed its limit, so each live session
+    can pass its share by one call: that is counted here as soon as it is known.
+    """
+    if state.spec.budget_usd is None:
+        return float("inf")
+    held = 0.0
+    for actor in state.actors.values():
+        spent = actor.cost_usd or 0.0
+        holds = actor.phase in lifecycle.HOLDS_SLOT
+        held += max(actor.allotment_usd or 0.0, spent) if holds else spent
+    return max(0.0, state.spec.budget_usd - held)
+
+
+def out_of_money(state: RunState) -> bool:
+    """True if somebody waits, nobody runs who could give money back, and what is left starts no one."""
+    return (
+        state.spec.budget_usd is not None
+        and bool(state.waiting)
+        and not state.live
+        and unreserved_usd(state) < SMALLEST_ALLOTMENT_USD
+    )
+
+
+def after_push_back(state: RunState, at: float, delay_secs: float) -> tuple[int, float]:
+    """The new limit of starts in flight after the API refused a call, and when recovery may begin.
+
+    The limit is halved at most once in a recovery step, not once for each of many sessions that hear the same refusal.
+    """
+    until = max(state.throttled_until, at + max(RECOVERY_STEP_SECS, min(delay_secs, LONGEST_PAUSE_SECS)))
+    fresh = state.throttled_at == 0.0 or at - state.throttled_at >= RECOVERY_STEP_SECS
+    return (state.starts_limit // 2 if fresh else state.starts_limit), until
+
+
+def after_recovery_step(state: RunState, at: float) -> tuple[int, float]:
+    """One more start in flight, and when the next step is due (0: recovered)."""
+    limit = min(state.starts_limit + 1, state.spec.max_starts)
+    return limit, (0.0 if limit >= state.spec.max_starts else at + RECOVERY_STEP_SECS)

@@ -1,0 +1,165 @@
+"""What follows from a signal: facts to write down, effects to ask for. Pure; the only place with opinions.
+
+A decision is built step by step: each noted fact is evolved at once, so the next step sees its consequences;
+admission and the run's end are asked for after every signal, in the same decision.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, assert_never
+
+from pitboss.core import admission, reports, supervision
+from pitboss.core.decision import Decision
+from pitboss.core.state import RunState
+from pitboss.core.views import run_record
+from pitboss.model import effects as e
+from pitboss.model import facts as f
+from pitboss.model import signals as s
+from pitboss.model.run import Status
+
+GUARDIAN_TRIES = 5
+"""So many losses of the guardian, and the run starts nothing more."""
+
+
+class Outcome(NamedTuple):
+    """What a signal leads to."""
+
+    state: RunState
+    facts: tuple[f.AnyFact, ...]
+    effects: tuple[e.Effect, ...]
+
+
+def decide(state: RunState, signal: s.AnySignal) -> Outcome:
+    """What ``signal`` leads to in ``state``. Never raises for anything the world may say."""
+    d = Decision(state, signal.at)
+    if state.exit_code is not None:
+        _after_the_end(d, signal)
+        return Outcome(d.state, tuple(d.facts), tuple(d.effects))
+    if isinstance(signal, s.Report):
+        reports.handle(d, signal)
+    else:
+        _handle(d, signal)
+    if d.state.run is not None:
+        _admit(d)
+        _end(d)
+    return Outcome(d.state, tuple(d.facts), tuple(d.effects))
+
+
+def _handle(d: Decision, signal: s.RunSignal) -> None:
+    match signal:
+        case s.Opened():
+            d.note(f.RunOpened(at=d.at, run=signal.run, pid=signal.pid, pitboss_version=signal.pitboss_version))
+            d.ask(e.StartGuardian(run_id=signal.run.run_id))
+            d.ask(e.ProbeClaude(binary=signal.run.claude_binary))
+        case s.Tick():
+            _tick(d)
+        case s.Interrupted(by=by):
+            _interrupted(d, by)
+        case s.Drain(by=by):
+            d.note(f.DrainBegan(at=d.at, by=by, ordered=True))
+        case s.Stop(by=by):
+            _stop(d, by)
+        case s.GuardianUp(pid=pid):
+            d.note(f.GuardianStarted(at=d.at, pid=pid))
+        case s.GuardianDown(message=message):
+            _guardian_lost(d, message)
+        case s.ClaudeProbed(version=version):
+            d.note(f.ClaudeIdentified(at=d.at, version=version))
+        case s.ArtifactFailed(path=path, message=message):
+            d.note(f.ArtifactLost(at=d.at, path=path, message=message))
+        case s.ArtifactWritten():
+            pass  # the file itself is the evidence
+        case s.EffectFailed():
+            _effect_failed(d, signal)
+        case _:
+            assert_never(signal)
+
+
+def _after_the_end(d: Decision, signal: s.AnySignal) -> None:
+    """The run has ended: only the loss of its last public file is still news."""
+    if isinstance(signal, s.ArtifactFailed):
+        d.note(f.ArtifactLost(at=d.at, path=signal.path, message=signal.message))
+
+
+def _tick(d: Decision) -> None:
+    if d.state.throttled_until and d.at >= d.state.throttled_until:
+        limit, until = admission.after_recovery_step(d.state, d.at)
+        d.note(f.StartsRecovered(at=d.at, limit=limit, until=until))
+    for deadline in [due for due in supervision.deadlines(d.state) if d.at >= due.at]:
+        actor = d.state.actors[deadline.actor.spec.id]
+        match deadline.kind:
+            case "rung":
+                d.climb(actor.spec.id)
+            case "timeout":
+                d.begin_end(actor.spec.id, "timeout")
+            case "background":
+                left = ", ".join(actor.background)
+                d.begin_end(actor.spec.id, "background", f"stopped background work that did not end: {left}")
+            case _:
+                d.begin_end(actor.spec.id, "finished")
+
+
+def _interrupted(d: Decision, by: str) -> None:
+    draining = d.state.draining
+    again = draining and draining.ordered and d.at - draining.at <= supervision.INTERRUPT_WINDOW_SECS
+    if again:
+        _stop(d, by)
+    elif not d.state.stop_ordered:
+        d.note(f.DrainBegan(at=d.at, by=by, ordered=True))
+
+
+def _stop(d: Decision, by: str) -> None:
+    if not d.state.stop_ordered:
+        d.note(f.StopOrdered(at=d.at, by=by))
+    for actor in d.state.live_actors:
+        if actor.stopping is None:
+            d.begin_end(actor.spec.id, "stop", f"stopped by {by}")
+        elif actor.stopping.rung in {e.Rung.CLOSE_STDIN, e.Rung.INTERRUPT}:
+            d.climb(actor.spec.id)
+
+
+def _guardian_lost(d: Decision, message: str) -> None:
+    d.note(f.GuardianLost(at=d.at, message=message))
+    if d.state.guardian_losses < GUARDIAN_TRIES:
+        d.ask(e.StartGuardian(run_id=d.state.spec.run_id))
+    elif not d.state.draining:
+        d.note(f.DrainBegan(at=d.at, by=f"the guardian cannot be kept alive ({message})", ordered=False))
+
+
+def _effect_failed(d: Decision, signal: s.EffectFailed) -> None:
+    """A hand broke. Whatever it was to do is taken as refused, so that nobody waits for it for ever."""
+    d.note(
+        f.HandFailed(at=d.at, effect=signal.effect, message=signal.message, actor=signal.actor, attempt=signal.attempt)
+    )
+    if signal.effect == "StartGuardian":
+        _guardian_lost(d, signal.message)
+    if signal.actor is None or signal.attempt is None:
+        return
+    at, who, attempt, message = signal.at, signal.actor, signal.attempt, signal.message
+    match signal.effect:
+        case "PrepareWorktree":
+            reports.handle(d, s.WorktreeRefused(at=at, actor=who, attempt=attempt, message=message))
+        case "StartSession":
+            reports.session_hand_failed(d, who, attempt, message)
+        case "TidyWorktree":
+            reports.handle(d, s.WorktreeTidied(at=at, actor=who, attempt=attempt, removed=False, message=message))
+        case _:
+            pass  # a rung that could not be pressed is followed by the next one when its patience ends
+
+
+def _admit(d: Decision) -> None:
+    while (admitted := admission.next_admission(d.state)) is not None:
+        d.admit(admitted.actor, admitted.allotment_usd)
+    if admission.out_of_money(d.state) and not d.state.draining:
+        budget = d.state.spec.budget_usd
+        d.note(f.DrainBegan(at=d.at, by=f"the run's budget of ${budget:.2f} is spent", ordered=False))
+
+
+def _end(d: Decision) -> None:
+    never = len(d.state.waiting) if d.state.draining else 0
+    if len(d.state.order) + never < len(d.state.actors):
+        return
+    everything = all(actor.status is Status.SUCCESS for actor in d.state.actors.values())
+    code = 130 if d.state.interrupted else 0 if everything else 1
+    d.note(f.RunEnded(at=d.at, exit_code=code, was_interrupted=d.state.interrupted))
+    d.ask(e.PublishRun(record=run_record(d.state)))

@@ -1,0 +1,169 @@
+"""A decision while it is being made, and the few moves that more than one rule book makes."""
+
+from __future__ import annotations
+
+from pitboss.core import supervision
+from pitboss.core.state import Actor, RunState, evolve
+from pitboss.core.views import task_record
+from pitboss.model import effects as e
+from pitboss.model import facts as f
+from pitboss.model.about import About
+from pitboss.model.run import ActorId, Certificate, Phase, Session, Status
+
+
+class Decision:
+    """Facts and effects collected so far, and the state they have led to."""
+
+    def __init__(self, state: RunState, at: float) -> None:
+        self.state = state
+        self.at = at
+        self.facts: list[f.AnyFact] = []
+        self.effects: list[e.Effect] = []
+
+    def note(self, fact: f.AnyFact) -> None:
+        """Write a fact down; the state follows at once."""
+        self.state = evolve(self.state, fact)
+        self.facts.append(fact)
+
+    def ask(self, effect: e.Effect) -> None:
+        """Ask the world for something, to be done after the facts are on disk."""
+        self.effects.append(effect)
+
+    def actor(self, actor: ActorId) -> Actor:
+        """The actor as it is now."""
+        return self.state.actors[actor]
+
+    def about(self, actor: ActorId) -> About:
+        """What a fact about the actor's present attempt begins with."""
+        return {"at": self.at, "actor": actor, "attempt": self.actor(actor).attempt}
+
+    def admit(self, actor_id: ActorId, allotment_usd: float | None) -> None:
+        """Give an actor its slot and have its place to work, or at once its process, made."""
+        spec = self.actor(actor_id).spec
+        attempt = self.actor(actor_id).attempt + 1
+        session_id = spec.resume_session_id or spec.session_id
+        self.note(
+            f.ActorAdmitted(
+                at=self.at, actor=actor_id, attempt=attempt, session_id=session_id, allotment_usd=allotment_usd
+            )
+        )
+        if not spec.use_worktree:
+            self.start_session(actor_id)
+            return
+        run = self.state.spec
+        name = f"pitboss-{actor_id}-{run.run_id}"
+        root = run.worktree_root or f"{run.run_dir}/worktrees"
+        self.ask(
+            e.PrepareWorktree(
+                actor=actor_id,
+                attempt=attempt,
+                directory=spec.directory,
+                path=f"{root}/{name}" if run.worktree_root else f"{root}/{actor_id}",
+                name=name,
+                branch=spec.branch,
+                cookie=self._cookie(actor_id),
+            )
+        )
+
+    def start_session(self, actor_id: ActorId) -> None:
+        """Have the agent's process started in the place made for it."""
+        actor, run = self.actor(actor_id), self.state.spec
+        spec = actor.spec
+        session = Session(
+            actor=actor_id,
+            attempt=actor.attempt,
+            cookie=self._cookie(actor_id),
+            binary=run.claude_binary,
+            cwd=actor.worktree.cwd if actor.worktree else spec.directory,
+            prompt=spec.prompt,
+            session_id=actor.session_id,
+            resume=spec.resume_session_id is not None,
+            model=spec.model,
+            effort=spec.effort,
+            tools=spec.tools,
+            env=spec.env,
+            mcp_servers=run.mcp_servers,
+            budget_usd=actor.allotment_usd,
+            log_dir=f"{run.run_dir}/tasks/{actor_id}",
+            silence_secs=run.stall_secs,
+        )
+        self.ask(e.StartSession(session=session))
+
+    def begin_end(self, actor_id: ActorId, reason: str, note: str = "") -> None:
+        """Begin to end an actor for ``reason``, a key of ``supervision.LADDERS``."""
+        actor = self.actor(actor_id)
+        self.note(f.StopBegan(**self.about(actor_id), reason=reason, note=note))
+        if actor.phase is not Phase.PREPARING:
+            self.climb(actor_id)
+
+    def climb(self, actor_id: ActorId) -> None:
+        """Press the next rung that can do anything; past the last one, say that the end cannot be shown."""
+        actor = self.actor(actor_id)
+        step = supervision.next_step(actor)
+        if step is None or actor.stopping is None:
+            self._give_up(actor)
+            return
+        self.note(
+            f.RungReached(
+                **self.about(actor_id),
+                rung=step.rung,
+                patience_secs=step.patience_secs,
+                step=actor.stopping.step + 1,
+            )
+        )
+        self.ask(e.Press(actor=actor_id, attempt=actor.attempt, rung=step.rung))
+
+    def _give_up(self, actor: Actor) -> None:
+        self.note(
+            f.ProcessEnded(
+                **self.about(actor.spec.id),
+                certificate=Certificate(exit_code=None, group_empty=False, cookie_empty=False),
+                usage=actor.usage,
+                cost_usd=actor.cost_usd,
+                final_message=actor.final_message,
+                failure=actor.failure,
+            )
+        )
+        self.tidy(actor.spec.id)
+
+    def tidy(self, actor_id: ActorId) -> None:
+        """Its processes are gone: see to its worktree, then settle it."""
+        actor, run = self.actor(actor_id), self.state.spec
+        tree = actor.worktree
+        if tree is None:
+            self.settle(actor_id)
+            return
+        status = supervision.verdict(actor)
+        proven = actor.certificate is None or actor.certificate.complete
+        wanted = run.worktree_cleanup == "always" or (run.worktree_cleanup == "on_success" and status is Status.SUCCESS)
+        if not (wanted and proven):
+            self.note(f.WorktreeLeft(**self.about(actor_id), removed=False))
+            self.settle(actor_id)
+            return
+        self.ask(
+            e.TidyWorktree(
+                actor=actor_id,
+                attempt=actor.attempt,
+                directory=actor.spec.directory,
+                path=tree.path,
+                branch=tree.branch,
+                base=tree.base,
+                created_branch=tree.created_branch,
+                remove=True,
+                ref=f"refs/pitboss/{run.run_id}/{actor_id}",
+                cookie=self._cookie(actor_id),
+            )
+        )
+
+    def settle(self, actor_id: ActorId) -> None:
+        """Give an actor its final status and its record; a failure may end the starting of others."""
+        actor = self.actor(actor_id)
+        status = supervision.verdict(actor)
+        failure, note = supervision.explain(actor, status)
+        self.note(f.ActorSettled(**self.about(actor_id), status=status, failure=failure, note=note))
+        self.ask(e.PublishTask(record=task_record(self.state, actor_id)))
+        if status is not Status.SUCCESS and self.state.spec.halt_on_failure and not self.state.draining:
+            self.note(f.DrainBegan(at=self.at, by=f"halt_on_failure: {actor_id} ended as {status}", ordered=False))
+
+    def _cookie(self, actor_id: ActorId) -> str:
+        return f"{self.state.spec.run_id}/{actor_id}/{self.actor(actor_id).attempt}"

@@ -1,0 +1,50 @@
+"""Law as data: which phase of an actor may follow which.
+
+    queued ── preparing ── starting ── working ── finishing ─┐
+       │          │           │           └──── stopping ────┼── tidying ── settled
+       └──────────┴───────────┴──────────────────────────────┘
+
+A task without a worktree skips ``preparing``; one whose worktree or process could not be had goes straight to
+its end. ``state.evolve`` asks here before it moves an actor: an illegal step is our bug, raises, and changes
+nothing. A late report is not an illegal step: ``decide`` ignores it by rule and records that it did.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from pitboss.errors import OurFault
+from pitboss.model.run import ActorId, Phase
+
+NEXT = MappingProxyType(
+    {
+        Phase.QUEUED: frozenset({Phase.PREPARING, Phase.STARTING}),
+        Phase.PREPARING: frozenset({Phase.STARTING, Phase.TIDYING}),
+        Phase.STARTING: frozenset({Phase.WORKING, Phase.FINISHING, Phase.STOPPING, Phase.TIDYING}),
+        Phase.WORKING: frozenset({Phase.FINISHING, Phase.STOPPING, Phase.TIDYING}),
+        Phase.FINISHING: frozenset({Phase.TIDYING}),
+        Phase.STOPPING: frozenset({Phase.TIDYING}),
+        Phase.TIDYING: frozenset({Phase.SETTLED}),
+        Phase.SETTLED: frozenset(),
+    }
+)
+"""Phase -> the phases that may follow it."""
+
+HOLDS_SLOT = frozenset({Phase.PREPARING, Phase.STARTING, Phase.WORKING, Phase.FINISHING, Phase.STOPPING})
+"""An actor counts against ``max_parallel`` while it may have a process."""
+
+IN_FLIGHT = frozenset({Phase.PREPARING, Phase.STARTING})
+"""An actor counts against ``max_starts`` until its session is ready."""
+
+HAS_PROCESS = frozenset({Phase.STARTING, Phase.WORKING, Phase.FINISHING, Phase.STOPPING})
+"""A process of the actor exists, or is about to."""
+
+
+class IllegalStep(OurFault):
+    """An actor was to take a step that the table does not have."""
+
+
+def check(actor: ActorId, now: Phase, then: Phase) -> None:
+    """Raise ``IllegalStep`` unless ``then`` may follow ``now``."""
+    if then not in NEXT[now]:
+        raise IllegalStep(f"actor {actor} cannot go from {now} to {then}")

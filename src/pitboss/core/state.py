@@ -1,0 +1,332 @@
+"""The whole run in memory, and how each fact changes it.
+
+``evolve`` is pure and total over ``AnyFact``: the journal alone rebuilds the state. Nothing here decides
+anything; ``decide`` does. The state is frozen; ``evolve`` returns a new one and shares what did not change.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+from msgspec.structs import replace
+
+from pitboss.core import lifecycle
+from pitboss.errors import OurFault
+from pitboss.model import facts as f
+from pitboss.model.effects import Rung
+from pitboss.model.run import (
+    ActorId,
+    Certificate,
+    Failure,
+    Frozen,
+    Phase,
+    RunSpec,
+    SetAside,
+    Status,
+    TaskSpec,
+    TurnResult,
+    Usage,
+)
+
+
+class Worktree(Frozen, frozen=True, kw_only=True):
+    """An actor's place to work."""
+
+    path: str
+    branch: str
+    base: str
+    created_branch: bool
+    cwd: str
+    removed: bool = False
+    branch_deleted: bool = False
+    """Nothing was ever committed to the branch we made, so it went with the worktree."""
+
+
+class Stopping(Frozen, frozen=True, kw_only=True):
+    """An end that has begun: why, and how far up the ladder it is."""
+
+    reason: str
+    note: str = ""
+    step: int = -1
+    rung: Rung | None = None
+    patience_until: float = 0.0
+
+
+class Actor(Frozen, frozen=True, kw_only=True):
+    """One actor of the run."""
+
+    spec: TaskSpec
+    phase: Phase = Phase.QUEUED
+    attempt: int = 0
+    session_id: str = ""
+    allotment_usd: float | None = None
+    admitted_at: float = 0.0
+    process_at: float = 0.0
+    """When its process came up: its time-out counts from here."""
+    ended_at: float = 0.0
+    settled_at: float = 0.0
+    worktree: Worktree | None = None
+    pid: int | None = None
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    settled_usage: Usage = Usage()
+    """Tokens at the last turn's end, where money was exact."""
+    settled_cost_usd: float = 0.0
+    """Money at the last turn's end."""
+    turn: TurnResult | None = None
+    turn_at: float = 0.0
+    background: tuple[str, ...] = ()
+    tool_calls: int = 0
+    last_tool: str = ""
+    retries: int = 0
+    silent_secs: float = 0.0
+    """Above 0 while the agent is stalled."""
+    stopping: Stopping | None = None
+    certificate: Certificate | None = None
+    failure: Failure | None = None
+    final_message: str | None = None
+    set_aside: SetAside | None = None
+    status: Status | None = None
+    note: str = ""
+
+
+class Draining(Frozen, frozen=True, kw_only=True):
+    """Nothing more is started."""
+
+    by: str
+    at: float
+    ordered: bool
+
+
+class RunState(Frozen, frozen=True, kw_only=True):
+    """Everything a decision may look at."""
+
+    run: RunSpec | None = None
+    pitboss_version: str = ""
+    claude_version: str | None = None
+    opened_at: float = 0.0
+    ended_at: float = 0.0
+    exit_code: int | None = None
+    was_interrupted: bool = False
+    actors: dict[ActorId, Actor] = msgspec.field(default_factory=dict)
+    """In manifest order, which is the order of starting."""
+    order: tuple[ActorId, ...] = ()
+    """Settled actors, in the order they settled."""
+    waiting: tuple[ActorId, ...] = ()
+    """Queued actors, in manifest order."""
+    live: tuple[ActorId, ...] = ()
+    """Actors that hold a slot, in the order they got it."""
+    guardian_pid: int | None = None
+    guardian_losses: int = 0
+    starts_limit: int = 0
+    throttled_until: float = 0.0
+    """When the next step of recovery is due; 0 while starting is not throttled."""
+    throttled_at: float = 0.0
+    """When the limit was last lowered."""
+    throttle_reason: str = ""
+    draining: Draining | None = None
+    interrupted: bool = False
+    """An operator ordered an end."""
+    stop_ordered: bool = False
+    artifacts_lost: tuple[str, ...] = ()
+    """What could not be written, ``<path>: <reason>`` each."""
+
+    @property
+    def spec(self) -> RunSpec:
+        """What was asked for; only before the first fact there is none."""
+        if self.run is None:
+            raise OurFault("the run was looked at before it was opened")
+        return self.run
+
+    @property
+    def live_actors(self) -> list[Actor]:
+        """The actors that hold a slot."""
+        return [self.actors[name] for name in self.live]
+
+    @property
+    def starting(self) -> int:
+        """How many actors have a slot but no ready session yet."""
+        return sum(actor.phase in lifecycle.IN_FLIGHT for actor in self.live_actors)
+
+    @property
+    def spent_usd(self) -> float:
+        """Money spent by every actor so far, as well as it is known."""
+        return sum(actor.cost_usd or 0.0 for actor in self.actors.values())
+
+
+def evolve(state: RunState, fact: f.AnyFact) -> RunState:
+    """The state after ``fact``.
+
+    Raises:
+        lifecycle.IllegalStep: the fact contradicts the table of phases; the state is unchanged.
+    """
+    if isinstance(fact, f.ActorFact):
+        actor = state.actors[fact.actor]
+        moved = _evolve_actor(actor, fact)
+        if moved.phase is not actor.phase:
+            lifecycle.check(fact.actor, actor.phase, moved.phase)
+            return _reindex(state, actor, moved)
+        return replace(state, actors=state.actors | {fact.actor: moved})
+    return _evolve_run(state, fact)
+
+
+def _reindex(state: RunState, before: Actor, after: Actor) -> RunState:
+    """Take in an actor that has changed its phase: who waits, who is live, who has settled."""
+    name = after.spec.id
+    waiting, live, order = state.waiting, state.live, state.order
+    if before.phase is Phase.QUEUED:
+        waiting = tuple(other for other in waiting if other != name)
+        live = (*live, name)
+    elif after.phase not in lifecycle.HOLDS_SLOT and before.phase in lifecycle.HOLDS_SLOT:
+        live = tuple(other for other in live if other != name)
+    if after.phase is Phase.SETTLED:
+        order = (*order, name)
+    return replace(state, actors=state.actors | {name: after}, waiting=waiting, live=live, order=order)
+
+
+def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:
+    match fact:
+        case f.RunOpened(run=run):
+            return replace(
+                state,
+                run=run,
+                opened_at=fact.at,
+                pitboss_version=fact.pitboss_version,
+                actors={spec.id: Actor(spec=spec) for spec in run.tasks},
+                waiting=tuple(spec.id for spec in run.tasks),
+                starts_limit=run.max_starts,
+            )
+        case f.GuardianStarted(pid=pid):
+            return replace(state, guardian_pid=pid)
+        case f.GuardianLost():
+            return replace(state, guardian_pid=None, guardian_losses=state.guardian_losses + 1)
+        case f.ClaudeIdentified(version=version):
+            return replace(state, claude_version=version)
+        case f.StartsThrottled():
+            lowered = fact.limit < state.starts_limit
+            return replace(
+                state,
+                starts_limit=fact.limit,
+                throttled_until=fact.until,
+                throttled_at=fact.at if lowered else state.throttled_at,
+                throttle_reason=fact.reason,
+            )
+        case f.StartsRecovered():
+            reason = state.throttle_reason if fact.until else ""
+            return replace(state, starts_limit=fact.limit, throttled_until=fact.until, throttle_reason=reason)
+        case f.DrainBegan():
+            draining = Draining(by=fact.by, at=fact.at, ordered=fact.ordered)
+            return replace(state, draining=draining, interrupted=state.interrupted or fact.ordered)
+        case f.StopOrdered():
+            draining = state.draining or Draining(by=fact.by, at=fact.at, ordered=True)
+            return replace(state, draining=draining, stop_ordered=True, interrupted=True)
+        case f.ArtifactLost():
+            return replace(state, artifacts_lost=(*state.artifacts_lost, f"{fact.path}: {fact.message}"))
+        case f.RunEnded():
+            return replace(state, ended_at=fact.at, exit_code=fact.exit_code, was_interrupted=fact.was_interrupted)
+        case f.HandFailed() | f.NewsIgnored():
+            return state
+        case _:
+            assert_never(fact)
+
+
+def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - a flat match
+    match fact:
+        case f.ActorAdmitted():
+            return replace(
+                actor,
+                phase=Phase.PREPARING if actor.spec.use_worktree else Phase.STARTING,
+                attempt=fact.attempt,
+                session_id=fact.session_id,
+                allotment_usd=fact.allotment_usd,
+                admitted_at=fact.at,
+            )
+        case f.WorktreeMade():
+            worktree = Worktree(
+                path=fact.path,
+                branch=fact.branch,
+                base=fact.base,
+                created_branch=fact.created_branch,
+                cwd=fact.cwd,
+            )
+            # Asked to stop meanwhile: no process is ever started for it.
+            return replace(actor, worktree=worktree, phase=Phase.TIDYING if actor.stopping else Phase.STARTING)
+        case f.WorktreeFailed() | f.SpawnFailed():
+            failure = Failure(kind="unknown", message=fact.message)
+            return replace(actor, phase=Phase.TIDYING, failure=failure, ended_at=fact.at)
+        case f.ProcessStarted():
+            return replace(actor, pid=fact.pid, process_at=fact.at)
+        case f.SessionOpened():
+            return replace(actor, phase=Phase.WORKING if actor.phase is Phase.STARTING else actor.phase)
+        case f.ToolUsed():
+            return replace(actor, tool_calls=actor.tool_calls + 1, last_tool=f"{fact.tool} {fact.summary}".strip())
+        case f.UsageCounted():
+            return replace(actor, usage=fact.usage, cost_usd=fact.cost_usd)
+        case f.ApiPushedBack():
+            return replace(actor, retries=actor.retries + 1)
+        case f.BackgroundNoted():
+            return replace(actor, background=fact.tasks)
+        case f.TurnFinished():
+            return replace(
+                actor,
+                turn=fact.result,
+                turn_at=fact.at,
+                usage=fact.usage,
+                cost_usd=fact.cost_usd,
+                settled_usage=fact.usage,
+                settled_cost_usd=fact.cost_usd or 0.0,
+                final_message=fact.final_message,
+            )
+        case f.ActorStalled():
+            return replace(actor, silent_secs=fact.secs)
+        case f.ActorRevived():
+            return replace(actor, silent_secs=0.0)
+        case f.StopBegan():
+            return _begin_stop(actor, fact)
+        case f.RungReached():
+            stopping = replace(
+                actor.stopping or Stopping(reason="failed"),
+                step=fact.step,
+                rung=fact.rung,
+                patience_until=fact.at + fact.patience_secs,
+            )
+            return replace(actor, stopping=stopping)
+        case f.ProcessEnded():
+            return replace(
+                actor,
+                phase=Phase.TIDYING,
+                ended_at=fact.at,
+                certificate=fact.certificate,
+                usage=fact.usage,
+                cost_usd=fact.cost_usd,
+                failure=fact.failure,
+                final_message=fact.final_message,
+                background=(),
+                silent_secs=0.0,
+            )
+        case f.WorktreeLeft():
+            left = None
+            if actor.worktree:
+                left = replace(actor.worktree, removed=fact.removed, branch_deleted=fact.branch_deleted)
+            return replace(actor, worktree=left, set_aside=fact.set_aside, note=fact.message or actor.note)
+        case f.ActorSettled():
+            return replace(
+                actor,
+                phase=Phase.SETTLED,
+                status=fact.status,
+                failure=fact.failure,
+                note=fact.note,
+                settled_at=fact.at,
+                ended_at=actor.ended_at or fact.at,
+            )
+        case _:
+            assert_never(fact)
+
+
+def _begin_stop(actor: Actor, fact: f.StopBegan) -> Actor:
+    stopping = Stopping(reason=fact.reason, note=fact.note)
+    if actor.phase is Phase.PREPARING:  # git cannot be cut short; what it makes is tidied up at once
+        return replace(actor, stopping=stopping)
+    phase = Phase.FINISHING if fact.reason in {"finished", "background"} else Phase.STOPPING
+    return replace(actor, stopping=stopping, phase=phase)

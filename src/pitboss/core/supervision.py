@@ -1,0 +1,136 @@
+"""How actors are watched and how they end: deadlines, the stop ladder, the verdict.
+
+The ladder is data. A rung is tried, given its patience, and followed by the next; the last one is repeated, and
+when even that does not end the process we say so instead of waiting for ever. The hands know how to press a
+rung (``drivers.claude``), not when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import MappingProxyType
+from typing import NamedTuple
+
+from pitboss.core.state import Actor, RunState
+from pitboss.model.effects import Rung
+from pitboss.model.run import Failure, Phase, Status
+
+INTERRUPT_WINDOW_SECS = 5.0
+"""A second Ctrl-C within this time stops the run; a later one starts a new window."""
+
+TERM_GRACE_SECS = 10.0
+"""Between SIGTERM and SIGKILL, as in Pitboss 0.9."""
+
+KILL_PATIENCE_SECS = 5.0
+KILL_TRIES = 3
+"""After so many SIGKILLs without a death the attempt is declared unverifiable."""
+
+
+class Step(NamedTuple):
+    """One rung and how long it is given."""
+
+    rung: Rung
+    patience_secs: float
+
+
+_FORCE = (Step(Rung.TERM, TERM_GRACE_SECS), *(Step(Rung.KILL, KILL_PATIENCE_SECS) for _ in range(KILL_TRIES)))
+
+LADDERS = MappingProxyType(
+    {
+        "finished": (Step(Rung.CLOSE_STDIN, 20.0), *_FORCE),
+        "background": (Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
+        "timeout": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
+        "stop": (Step(Rung.INTERRUPT, 1.0), Step(Rung.CLOSE_STDIN, 1.0), *_FORCE),
+        "failed": _FORCE,
+    }
+)
+"""Reason for an end -> its ladder.
+
+``finished``: the work has ended. ``background``: it has, but shells it left behind go on. ``timeout`` and ``stop``
+interrupt first, so that the last turn's account is exact. ``failed``: nobody answers, force only.
+"""
+
+QUIET_AFTER_BACKGROUND_SECS = 10.0
+"""How long a session may stay quiet after its last background task ended before we take its work as done."""
+
+
+class Deadline(NamedTuple):
+    """Something that falls due for an actor."""
+
+    at: float
+    kind: str
+    """``rung``, ``timeout``, ``background`` or ``quiet``."""
+    actor: Actor
+
+
+def deadlines(state: RunState) -> Iterator[Deadline]:
+    """Every deadline of every actor that has a process."""
+    for actor in state.live_actors:
+        if actor.phase in {Phase.FINISHING, Phase.STOPPING} and actor.stopping and actor.stopping.rung:
+            yield Deadline(actor.stopping.patience_until, "rung", actor)
+        if actor.phase in {Phase.STARTING, Phase.WORKING} and actor.process_at:
+            yield Deadline(actor.process_at + actor.spec.timeout_secs, "timeout", actor)
+        if actor.phase is Phase.WORKING and actor.turn is not None:
+            yield from _after_turn(state, actor)
+
+
+def _after_turn(state: RunState, actor: Actor) -> Iterator[Deadline]:
+    """A turn has ended while background work went on: subagents are waited for, shells get a grace."""
+    if not actor.background:
+        yield Deadline(actor.turn_at + QUIET_AFTER_BACKGROUND_SECS, "quiet", actor)
+    elif not any("agent" in task.partition(":")[0] for task in actor.background):
+        yield Deadline(actor.turn_at + state.spec.background_grace_secs, "background", actor)
+
+
+def next_deadline(state: RunState) -> float | None:
+    """When the engine has to look again even if nothing reaches it; ``None`` if it may sleep for ever."""
+    due = [deadline.at for deadline in deadlines(state)]
+    if state.throttled_until and not state.draining:
+        due.append(state.throttled_until)
+    return min(due, default=None)
+
+
+def next_step(actor: Actor) -> Step | None:
+    """The rung after the present one, ``None`` at the ladder's end."""
+    if actor.stopping is None:
+        return None
+    ladder = LADDERS[actor.stopping.reason]
+    index = actor.stopping.step + 1
+    return ladder[index] if index < len(ladder) else None
+
+
+def verdict(actor: Actor) -> Status:
+    """How the actor ended, from what is known about it. Asked once its processes are gone or never came."""
+    reason = actor.stopping.reason if actor.stopping else None
+    if reason == "timeout":
+        return Status.TIMED_OUT
+    if reason == "stop":
+        return Status.CANCELLED
+    if actor.process_at == 0.0:
+        return Status.SPAWN_FAILED
+    if actor.failure is None and actor.turn is not None and not actor.turn.is_error:
+        return Status.SUCCESS
+    if reason in {"finished", "background"} and actor.turn is not None and not actor.turn.is_error:
+        return Status.SUCCESS  # its work was done; only its process had to be helped out
+    return Status.FAILED
+
+
+def explain(actor: Actor, status: Status) -> tuple[Failure | None, str]:
+    """The failure and the note that go into the record beside ``status``."""
+    note = actor.stopping.note if actor.stopping else ""
+    if actor.certificate and not actor.certificate.complete:
+        note = " ".join(filter(None, [note, "unverifiable: something of it could not be shown to have ended"]))
+    elif actor.certificate and actor.certificate.stopped:
+        count = len(actor.certificate.stopped)
+        left = f"{count} left-over process{'es' if count > 1 else ''} stopped after it"
+        note = "; ".join(filter(None, [note, left]))
+    note = "; ".join(filter(None, [note, actor.note]))
+    match status:
+        case Status.SUCCESS:
+            return None, note
+        case Status.TIMED_OUT:
+            return Failure(kind="unknown", message=f"timed out after {actor.spec.timeout_secs} s"), note
+        case Status.CANCELLED:
+            return Failure(kind="unknown", message="stopped by the operator"), note
+        case _:
+            return actor.failure or Failure(kind="no_result", message="it ended without a result"), note

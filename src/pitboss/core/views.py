@@ -1,0 +1,283 @@
+"""What surfaces and public files may know: frozen pictures of the state, and the story of one actor.
+
+A live run and one that ended last month are looked at through the same functions; only where the state comes
+from differs (the loop, or a replay of the journal).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
+
+from pitboss.core.state import Actor, RunState
+from pitboss.model import facts as f
+from pitboss.model.records import RunRecord, TaskRecord
+from pitboss.model.run import ActorId, Failure, Frozen, Phase, SetAside, Status, Usage
+
+
+class ActorView(Frozen, frozen=True, kw_only=True):
+    """One row of the floor."""
+
+    id: ActorId
+    phase: Phase
+    status: Status | None
+    attempt: int
+    model: str
+    prompt: str
+    """Its first line."""
+    started_at: float
+    """0 while it waits."""
+    ended_at: float
+    """0 while it runs."""
+    usage: Usage
+    cost_usd: float | None
+    exit_code: int | None
+    doing: str
+    """One phrase: the last tool call, or what it waits for."""
+    tool_calls: int
+    retries: int
+    silent_secs: float
+    background: tuple[str, ...]
+    branch: str | None
+    worktree: str | None
+    """Where its work is, ``None`` once removed or if it had none."""
+    set_aside: SetAside | None
+    session_id: str
+    failure: Failure | None
+    note: str
+    final_message: str | None
+    log: str
+
+
+class RunView(Frozen, frozen=True, kw_only=True):
+    """One run as a whole."""
+
+    run_id: str
+    name: str | None
+    manifest_path: str
+    run_dir: str
+    rehearsal: bool
+    claude_version: str | None
+    started_at: float
+    ended_at: float
+    exit_code: int | None
+    was_interrupted: bool
+    draining: str
+    """Why nothing more is started, empty while it is."""
+    stopping: bool
+    throttle: str
+    """Why starting is slowed, empty while it is not."""
+    throttled_until: float
+    starts_limit: int
+    max_parallel: int
+    budget_usd: float | None
+    spent_usd: float
+    usage: Usage
+    guarded: bool
+    actors: tuple[ActorView, ...]
+
+    def count(self, *phases: Phase) -> int:
+        """How many actors are in any of ``phases``."""
+        return sum(actor.phase in phases for actor in self.actors)
+
+    @property
+    def failed(self) -> int:
+        """How many actors have settled with anything but success."""
+        return sum(actor.status not in {None, Status.SUCCESS} for actor in self.actors)
+
+
+def run_view(state: RunState) -> RunView:
+    """The run as it stands."""
+    run, waits = state.spec, _waiting_for(state)
+    return RunView(
+        run_id=run.run_id,
+        name=display_name(run.name, run.manifest_path),
+        manifest_path=run.manifest_path,
+        run_dir=run.run_dir,
+        rehearsal=run.rehearsal,
+        claude_version=state.claude_version,
+        started_at=state.opened_at,
+        ended_at=state.ended_at,
+        exit_code=state.exit_code,
+        was_interrupted=state.was_interrupted,
+        draining=state.draining.by if state.draining else "",
+        stopping=state.stop_ordered,
+        throttle=state.throttle_reason if state.throttled_until else "",
+        throttled_until=state.throttled_until,
+        starts_limit=state.starts_limit,
+        max_parallel=run.max_parallel,
+        budget_usd=run.budget_usd,
+        spent_usd=state.spent_usd,
+        usage=sum((actor.usage for actor in state.actors.values()), Usage()),
+        guarded=state.guardian_pid is not None,
+        actors=tuple(actor_view(state, actor, waits) for actor in state.actors.values()),
+    )
+
+
+def actor_view(state: RunState, actor: Actor, waits: str) -> ActorView:
+    """One actor as it stands; ``waits`` says what a queued one waits for."""
+    tree = actor.worktree
+    return ActorView(
+        id=actor.spec.id,
+        phase=actor.phase,
+        status=actor.status,
+        attempt=actor.attempt,
+        model=actor.spec.model,
+        prompt=next(iter(actor.spec.prompt.strip().splitlines()), ""),
+        started_at=actor.admitted_at,
+        ended_at=actor.ended_at,
+        usage=actor.usage,
+        cost_usd=actor.cost_usd,
+        exit_code=actor.certificate.exit_code if actor.certificate else None,
+        doing=_doing(actor, waits),
+        tool_calls=actor.tool_calls,
+        retries=actor.retries,
+        silent_secs=actor.silent_secs,
+        background=actor.background,
+        branch=_branch(actor),
+        worktree=tree.path if tree and not tree.removed else None,
+        set_aside=actor.set_aside,
+        session_id=actor.session_id,
+        failure=actor.failure,
+        note=actor.note,
+        final_message=actor.final_message,
+        log=_log_path(state, actor.spec.id),
+    )
+
+
+def _branch(actor: Actor) -> str | None:
+    """The branch its commits are on, if there is one."""
+    if actor.worktree is None:
+        return actor.spec.branch
+    return None if actor.worktree.branch_deleted else actor.worktree.branch
+
+
+def _doing(actor: Actor, waits: str) -> str:
+    match actor.phase:
+        case Phase.QUEUED:
+            return waits
+        case Phase.PREPARING:
+            return "making its worktree"
+        case Phase.STARTING:
+            return "starting claude"
+        case Phase.WORKING:
+            if actor.silent_secs:
+                return f"silent for {actor.silent_secs:.0f} s"
+            if actor.turn is not None and actor.background:
+                return f"waiting for {', '.join(actor.background)}"
+            return actor.last_tool or "thinking"
+        case Phase.FINISHING:
+            return "leaving"
+        case Phase.STOPPING:
+            stopping = actor.stopping
+            return f"stopping ({stopping.reason}: {stopping.rung or 'soon'})" if stopping else "stopping"
+        case Phase.TIDYING:
+            return "putting its worktree away"
+        case Phase.SETTLED:
+            return actor.failure.message if actor.failure else actor.note
+
+
+def _waiting_for(state: RunState) -> str:
+    if state.draining:
+        return f"never started: {state.draining.by}"
+    if state.guardian_pid is None:
+        return "waits for the guardian"
+    if len(state.live) >= state.spec.max_parallel:
+        return "waits for a slot"
+    if state.throttled_until and state.starts_limit < state.spec.max_starts:
+        return f"waits: {state.throttle_reason}"
+    if state.starting >= state.starts_limit:
+        return "waits for others to start"
+    return "waits for money that others hold" if state.spec.budget_usd is not None else "starts next"
+
+
+def display_name(name: str | None, manifest_path: str) -> str | None:
+    """``[run].name``, else the manifest's file name without its ending, else ``None``."""
+    stem = manifest_path.rpartition("/")[2]
+    return (name or "").strip() or stem.rpartition(".")[0] or stem or None
+
+
+def _log_path(state: RunState, actor: ActorId) -> str:
+    return f"{state.spec.run_dir}/tasks/{actor}/stdout.log"
+
+
+def task_record(state: RunState, actor_id: ActorId) -> TaskRecord:
+    """The public record of a settled actor."""
+    actor = state.actors[actor_id]
+    return TaskRecord(
+        task_id=actor_id,
+        status=actor.status or Status.FAILED,
+        exit_code=actor.certificate.exit_code if actor.certificate else None,
+        started_at=actor.admitted_at,
+        ended_at=actor.ended_at,
+        worktree_path=actor.worktree.path if actor.worktree else None,
+        log_path=_log_path(state, actor_id),
+        usage=actor.usage,
+        session_id=actor.session_id if actor.process_at else None,
+        final_message=actor.final_message,
+        model=actor.spec.model,
+        failure=actor.failure,
+        cost_usd=actor.cost_usd,
+        set_aside=actor.set_aside,
+        note=actor.note,
+    )
+
+
+def run_record(state: RunState) -> RunRecord:
+    """The public record of an ended run: its actors in the order they settled."""
+    run = state.spec
+    return RunRecord(
+        run_id=run.run_id,
+        manifest_path=run.manifest_path,
+        manifest_name=display_name(run.name, run.manifest_path),
+        pitboss_version=state.pitboss_version,
+        claude_version=state.claude_version,
+        started_at=state.opened_at,
+        ended_at=state.ended_at,
+        was_interrupted=state.was_interrupted,
+        tasks=tuple(task_record(state, actor) for actor in state.order),
+        not_started=state.waiting,
+        rehearsal=run.rehearsal,
+    )
+
+
+class Recorded(Protocol):
+    """An entry of the journal, as ``journal.log`` reads it."""
+
+    @property
+    def seq(self) -> int:
+        """Its number, from 1."""
+
+    @property
+    def cause(self) -> int:
+        """The number of the fact it follows from, 0 if none."""
+
+    @property
+    def fact(self) -> f.AnyFact:
+        """What happened."""
+
+
+Entry = TypeVar("Entry", bound=Recorded)
+
+SHARED = (f.RunOpened, f.StartsThrottled, f.StartsRecovered, f.DrainBegan, f.StopOrdered, f.GuardianLost, f.RunEnded)
+"""Facts about the whole run that explain what happens to each actor."""
+
+
+def story(entries: Iterable[Entry], actor: ActorId) -> list[Entry]:
+    """Everything that happened to ``actor``, and what of the run as a whole bears on it, oldest first.
+
+    Causes are followed back: a fact that led to one of the actor's is part of its story. What led to a fact about the
+    whole run is not, or every story would tell how the last actor ended.
+    """
+    all_entries = list(entries)
+    by_seq = {entry.seq: entry for entry in all_entries}
+    wanted: set[int] = set()
+    for entry in all_entries:
+        if isinstance(entry.fact, SHARED):
+            wanted.add(entry.seq)
+            continue
+        link = entry if getattr(entry.fact, "actor", None) == actor else None
+        while link is not None and link.seq not in wanted:
+            wanted.add(link.seq)
+            link = by_seq.get(link.cause)
+    return [entry for entry in all_entries if entry.seq in wanted]

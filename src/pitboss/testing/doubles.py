@@ -1,0 +1,238 @@
+"""In-memory parts for tests of the core: builders, a hand-turned clock, and a story that checks the laws.
+
+A ``Story`` is given signals and keeps what followed. After every signal it checks the invariants and that the
+journal alone, encoded and decoded, rebuilds the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import msgspec
+
+from pitboss.core import lifecycle
+from pitboss.core.decide import Outcome, decide
+from pitboss.core.state import Actor, RunState, evolve
+from pitboss.model import effects as e
+from pitboss.model import facts as f
+from pitboss.model import signals as s
+from pitboss.model.run import ActorId, Certificate, Failure, Phase, RunId, RunSpec, TaskSpec, TurnResult, Usage
+
+RUN = RunId("0192f0c1-0000-7000-8000-000000000001")
+
+FactT = TypeVar("FactT", bound=f.Fact)
+EffectT = TypeVar("EffectT", bound=e.Effect)
+
+
+def a_task(name: str = "a", **changes: object) -> TaskSpec:
+    """A task with a worktree, a session id and nothing special; ``changes`` are fields of ``TaskSpec``."""
+    plain = TaskSpec(id=ActorId(name), directory="/repo", prompt=f"do {name}", session_id=f"session-{name}")
+    return msgspec.structs.replace(plain, **changes)
+
+
+def a_run(*tasks: TaskSpec | str, **changes: object) -> RunSpec:
+    """A run of ``tasks`` (names or specifications); ``changes`` are fields of ``RunSpec``."""
+    specs = tuple(a_task(task) if isinstance(task, str) else task for task in tasks or ("a",))
+    plain = RunSpec(run_id=RUN, run_dir=f"/runs/{RUN}", manifest_path="pit.toml", tasks=specs)
+    return msgspec.structs.replace(plain, **changes)
+
+
+def a_result(cost: float | None = 0.5, *, is_error: bool = False, subtype: str = "success") -> TurnResult:
+    """The end of a turn."""
+    return TurnResult(subtype=subtype, is_error=is_error, cost_usd=cost, session_cost_usd=cost, text="done")
+
+
+class HandTurnedClock:
+    """A clock that stands still until it is turned."""
+
+    def __init__(self, at: float = 1_000_000.0) -> None:
+        self.at = at
+
+    def now(self) -> float:
+        """The time it was turned to."""
+        return self.at
+
+    def turn(self, secs: float) -> float:
+        """Move on by ``secs`` and return the new time."""
+        self.at += secs
+        return self.at
+
+
+class Story:
+    """Signals given to the core, and everything that followed from them."""
+
+    def __init__(self, run: RunSpec | None = None, *, guarded: bool = True) -> None:
+        self.clock = HandTurnedClock()
+        self.state = RunState()
+        self.facts: list[f.AnyFact] = []
+        self.effects: list[e.Effect] = []
+        self.last = Outcome(self.state, (), ())
+        if run is not None:
+            self.when(s.Opened(at=self.at, run=run, pid=1, pitboss_version="test"))
+            if guarded:
+                self.when(s.GuardianUp(at=self.at, pid=2))
+
+    @property
+    def at(self) -> float:
+        """The time now."""
+        return self.clock.now()
+
+    def when(self, signal: s.AnySignal) -> Outcome:
+        """Give the core a signal; check the laws afterwards."""
+        before = self.state
+        self.last = decide(before, signal)
+        self.state = self.last.state
+        self.facts += self.last.facts
+        self.effects += self.last.effects
+        check_laws(self.state)
+        check_rebuild(before, self.last)
+        return self.last
+
+    def after(self, secs: float) -> Outcome:
+        """Let time pass, then the clock's signal arrive."""
+        self.clock.turn(secs)
+        return self.when(s.Tick(at=self.at))
+
+    def actor(self, name: str) -> Actor:
+        """An actor as the core sees it now."""
+        return self.state.actors[ActorId(name)]
+
+    def phases(self) -> dict[str, str]:
+        """Every actor's phase by name."""
+        return {str(name): actor.phase.value for name, actor in self.state.actors.items()}
+
+    def told(self, kind: type[FactT]) -> list[FactT]:
+        """Every fact of a kind so far."""
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
+    def asked(self, kind: type[EffectT]) -> list[EffectT]:
+        """Every effect of a kind so far."""
+        return [effect for effect in self.effects if isinstance(effect, kind)]
+
+    def rungs(self, name: str) -> list[str]:
+        """The rungs pressed for an actor so far."""
+        return [press.rung.value for press in self.asked(e.Press) if press.actor == name]
+
+    # what drivers say, with the attempt filled in
+
+    def prepared(self, name: str) -> Outcome:
+        """Its worktree stands."""
+        path = f"/runs/{RUN}/worktrees/{name}"
+        attempt = self.actor(name).attempt
+        return self.when(
+            s.WorktreePrepared(at=self.at, actor=ActorId(name), attempt=attempt, path=path, branch=name, base="c0ffee")
+        )
+
+    def up(self, name: str) -> Outcome:
+        """Its process exists and its session has answered."""
+        about = self.actor(name).attempt
+        self.when(s.ProcessUp(at=self.at, actor=ActorId(name), attempt=about, pid=100))
+        return self.when(s.SessionReady(at=self.at, actor=ActorId(name), attempt=about))
+
+    def working(self, *names: str) -> None:
+        """Take actors from admission to work."""
+        for name in names:
+            if self.actor(name).phase is Phase.PREPARING:
+                self.prepared(name)
+            self.up(name)
+
+    def turn_ends(self, name: str, result: TurnResult | None = None, usage: Usage | None = None) -> Outcome:
+        """Its turn ends."""
+        usage = usage or Usage(input=100, output=20)
+        attempt = self.actor(name).attempt
+        return self.when(
+            s.TurnEnded(
+                at=self.at,
+                actor=ActorId(name),
+                attempt=attempt,
+                result=result or a_result(),
+                usage=usage,
+                final_message="done",
+            )
+        )
+
+    def gone(
+        self, name: str, *, code: int | None = 0, failure: Failure | None = None, certificate: Certificate | None = None
+    ) -> Outcome:
+        """Its processes are gone."""
+        actor = self.actor(name)
+        return self.when(
+            s.ProcessGone(
+                at=self.at,
+                actor=ActorId(name),
+                attempt=actor.attempt,
+                certificate=certificate or Certificate(exit_code=code),
+                usage=actor.usage,
+                final_message=actor.final_message,
+                failure=failure,
+            )
+        )
+
+    def tidied(self, name: str, *, removed: bool = True) -> Outcome:
+        """Its worktree was put away."""
+        attempt = self.actor(name).attempt
+        return self.when(s.WorktreeTidied(at=self.at, actor=ActorId(name), attempt=attempt, removed=removed))
+
+    def succeeds(self, name: str) -> None:
+        """Take a working actor to its successful end."""
+        self.turn_ends(name)
+        self.gone(name)
+        if self.actor(name).phase is Phase.TIDYING:
+            self.tidied(name)
+
+    def fails(self, name: str, failure: Failure | None = None) -> None:
+        """Take a working actor to a failed end."""
+        self.turn_ends(name, a_result(is_error=True))
+        self.gone(name, code=1, failure=failure or Failure(kind="unknown", message="broke"))
+
+
+def check_laws(state: RunState) -> None:
+    """Assert every law that the state alone can show."""
+    if state.run is None:
+        return
+    actors = state.actors.values()
+    live = [actor for actor in actors if actor.phase in lifecycle.HOLDS_SLOT]
+    starting = [actor for actor in actors if actor.phase in lifecycle.IN_FLIGHT]
+    assert {actor.spec.id for actor in live} == set(state.live), "the index of live actors is wrong"
+    assert [actor.spec.id for actor in actors if actor.phase is Phase.QUEUED] == list(state.waiting)
+    assert {actor.spec.id for actor in actors if actor.phase is Phase.SETTLED} == set(state.order)
+    assert len(live) <= state.run.max_parallel, "law 7: more live actors than the cap"
+    assert len(starting) <= state.run.max_starts, "law 7: more starts in flight than the limit"
+    worktrees = [actor.worktree.path for actor in state.actors.values() if actor.worktree and actor in live]
+    assert len(worktrees) == len(set(worktrees)), "law 1: two live actors in one worktree"
+    for actor in state.actors.values():
+        _check_actor(actor)
+    if state.run.budget_usd is not None:
+        held = sum(actor.allotment_usd or 0.0 for actor in live)
+        spent = sum(actor.cost_usd or 0.0 for actor in state.actors.values() if actor not in live)
+        over = sum(max(0.0, (actor.cost_usd or 0.0) - (actor.allotment_usd or 0.0)) for actor in state.actors.values())
+        assert held + spent <= state.run.budget_usd + over + 1e-9, "law 6: more promised than there is"
+
+
+def _check_actor(actor: Actor) -> None:
+    name = actor.spec.id
+    settled = actor.phase is Phase.SETTLED
+    assert settled == (actor.status is not None), f"{name}: a status exactly when settled"
+    if settled and actor.process_at:
+        assert actor.certificate is not None, f"law 2: {name} settled without evidence"
+        if not actor.certificate.complete:
+            assert "unverifiable" in actor.note, f"law 2: {name} hides that its end is unproven"
+    assert (actor.phase is Phase.QUEUED) == (actor.attempt == 0), f"{name}: an attempt exactly when admitted"
+
+
+def check_rebuild(before: RunState, outcome: Outcome) -> None:
+    """Assert that facts, written down and read back, lead to the same state (law 4)."""
+    state = before
+    for fact in outcome.facts:
+        again: f.AnyFact = msgspec.json.decode(msgspec.json.encode(fact), type=f.AnyFact)
+        state = evolve(state, again)
+    assert state == outcome.state, "law 4: the journal alone does not rebuild the state"
+
+
+def replay(facts: Iterable[f.AnyFact]) -> RunState:
+    """The state that a journal's facts lead to."""
+    state = RunState()
+    for fact in facts:
+        state = evolve(state, fact)
+    return state

@@ -1,0 +1,289 @@
+"""Any order of anything: a Hypothesis state machine over the core, with a small world that answers its effects.
+
+The laws that the state alone can show are checked after every signal by ``Story``; here the world is held
+against the state as well: what really runs is what is believed to run, and every run can be brought to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pitboss.core import lifecycle
+from pitboss.core.state import RunState
+from pitboss.model import effects as e
+from pitboss.model import facts as f
+from pitboss.model import signals as s
+from pitboss.model.run import ActorId, Certificate, Failure, Phase, SetAside, TurnResult, Usage
+from pitboss.testing.doubles import Story, a_run, a_task, replay
+
+FAILURES = st.sampled_from(
+    [
+        None,
+        Failure(kind="rate_limit", resets_at=1_000_500.0),
+        Failure(kind="rate_limit"),
+        Failure(kind="overloaded"),
+        Failure(kind="auth_failure"),
+        Failure(kind="network_error"),
+        Failure(kind="process_died"),
+    ]
+)
+
+
+class World(RuleBasedStateMachine):
+    """A run, and the world it is carried out in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.story = Story()
+        self.seen = 0
+        self.preparing: dict[ActorId, e.PrepareWorktree] = {}
+        self.spawning: dict[ActorId, e.StartSession] = {}
+        self.running: dict[ActorId, e.StartSession] = {}
+        self.tidying: dict[ActorId, e.TidyWorktree] = {}
+        self.ever_started: set[tuple[str, int]] = set()
+        self.cost: dict[ActorId, float] = {}
+
+    @initialize(
+        tasks=st.integers(1, 6),
+        cap=st.integers(1, 4),
+        starts=st.integers(1, 3),
+        halt=st.booleans(),
+        budget=st.none() | st.floats(0.02, 5.0),
+        cleanup=st.sampled_from(["always", "on_success", "never"]),
+        bare=st.integers(0, 6),
+    )
+    def open(
+        self, tasks: int, cap: int, starts: int, halt: bool, budget: float | None, cleanup: str, bare: int
+    ) -> None:
+        specs = [a_task(f"t{n}", use_worktree=n >= bare, timeout_secs=100) for n in range(tasks)]
+        run = a_run(
+            *specs,
+            max_parallel=cap,
+            max_starts=starts,
+            halt_on_failure=halt,
+            budget_usd=budget,
+            worktree_cleanup=cleanup,
+        )
+        self.story.when(s.Opened(at=self.at, run=run, pid=1, pitboss_version="test"))
+        self.take_effects()
+
+    @property
+    def at(self) -> float:
+        return self.story.at
+
+    @property
+    def state(self) -> RunState:
+        return self.story.state
+
+    def give(self, signal: s.AnySignal) -> None:
+        self.story.when(signal)
+        self.take_effects()
+
+    def take_effects(self) -> None:
+        """The world takes up what was asked since the last time."""
+        for effect in self.story.effects[self.seen :]:
+            match effect:
+                case e.PrepareWorktree():
+                    assert effect.actor not in self.preparing
+                    self.preparing[effect.actor] = effect
+                case e.StartSession(session=session):
+                    key = (str(session.actor), session.attempt)
+                    assert key not in self.ever_started, "law 1: an attempt was started twice"
+                    self.ever_started.add(key)
+                    self.spawning[session.actor] = effect
+                case e.TidyWorktree():
+                    assert effect.actor not in self.running, "a worktree was taken from a living actor"
+                    self.tidying[effect.actor] = effect
+                case _:
+                    pass
+        self.seen = len(self.story.effects)
+
+    def pick(self, data: st.DataObject, among: Mapping[ActorId, object]) -> ActorId:
+        return data.draw(st.sampled_from(sorted(among)))
+
+    @rule()
+    def the_guardian_comes_up(self) -> None:
+        self.give(s.GuardianUp(at=self.at, pid=9))
+
+    @rule()
+    def the_guardian_dies(self) -> None:
+        self.give(s.GuardianDown(at=self.at, message="killed"))
+
+    @precondition(lambda self: self.preparing)
+    @rule(data=st.data(), ok=st.booleans())
+    def a_worktree_comes(self, data: st.DataObject, ok: bool) -> None:
+        who = self.pick(data, self.preparing)
+        effect = self.preparing.pop(who)
+        if ok:
+            signal: s.AnySignal = s.WorktreePrepared(
+                at=self.at, actor=who, attempt=effect.attempt, path=effect.path, branch="b", base="c"
+            )
+        else:
+            signal = s.WorktreeRefused(at=self.at, actor=who, attempt=effect.attempt, message="no")
+        self.give(signal)
+
+    @precondition(lambda self: self.spawning)
+    @rule(data=st.data(), ok=st.booleans(), ready=st.booleans())
+    def a_process_comes(self, data: st.DataObject, ok: bool, ready: bool) -> None:
+        who = self.pick(data, self.spawning)
+        effect = self.spawning.pop(who)
+        attempt = effect.session.attempt
+        if not ok:
+            self.give(s.SpawnRefused(at=self.at, actor=who, attempt=attempt, message="no"))
+            return
+        self.running[who] = effect
+        self.give(s.ProcessUp(at=self.at, actor=who, attempt=attempt, pid=100))
+        if ready:
+            self.give(s.SessionReady(at=self.at, actor=who, attempt=attempt))
+
+    @precondition(lambda self: self.running)
+    @rule(
+        data=st.data(), kind=st.sampled_from(["ready", "tool", "usage", "retry", "tasks", "quiet", "silent", "spoke"])
+    )
+    def a_session_speaks(self, data: st.DataObject, kind: str) -> None:
+        who = self.pick(data, self.running)
+        at, attempt = self.at, self.running[who].session.attempt
+        said: dict[str, s.AnySignal] = {
+            "ready": s.SessionReady(at=at, actor=who, attempt=attempt),
+            "tool": s.ToolCalled(at=at, actor=who, attempt=attempt, tool="Bash", summary="ls"),
+            "usage": s.UsageGrew(at=at, actor=who, attempt=attempt, usage=Usage(input=100_000)),
+            "retry": s.ApiRetried(at=at, actor=who, attempt=attempt, status=529, delay_secs=2.0),
+            "tasks": s.BackgroundChanged(at=at, actor=who, attempt=attempt, tasks=("local_bash: x",)),
+            "quiet": s.BackgroundChanged(at=at, actor=who, attempt=attempt, tasks=()),
+            "silent": s.Silent(at=at, actor=who, attempt=attempt, secs=300.0),
+            "spoke": s.Spoke(at=at, actor=who, attempt=attempt),
+        }
+        self.give(said[kind])
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), error=st.booleans(), cost=st.floats(0.0, 1.0))
+    def a_turn_ends(self, data: st.DataObject, error: bool, cost: float) -> None:
+        who = self.pick(data, self.running)
+        self.cost[who] = self.cost.get(who, 0.0) + cost
+        result = TurnResult(subtype="success", is_error=error, cost_usd=self.cost[who])
+        attempt = self.running[who].session.attempt
+        self.give(
+            s.TurnEnded(at=self.at, actor=who, attempt=attempt, result=result, usage=self.state.actors[who].usage)
+        )
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), failure=FAILURES, proven=st.booleans())
+    def a_process_goes(self, data: st.DataObject, failure: Failure | None, proven: bool) -> None:
+        who = self.pick(data, self.running)
+        self.end_process(who, failure, proven)
+
+    def end_process(self, who: ActorId, failure: Failure | None, proven: bool) -> None:
+        attempt = self.running.pop(who).session.attempt
+        certificate = Certificate(exit_code=0 if failure is None else 1, cookie_empty=proven)
+        usage = self.state.actors[who].usage
+        self.give(
+            s.ProcessGone(at=self.at, actor=who, attempt=attempt, certificate=certificate, usage=usage, failure=failure)
+        )
+
+    @precondition(lambda self: self.tidying)
+    @rule(data=st.data(), removed=st.booleans())
+    def a_worktree_is_put_away(self, data: st.DataObject, removed: bool) -> None:
+        who = self.pick(data, self.tidying)
+        effect = self.tidying.pop(who)
+        aside = SetAside(ref=effect.ref, commit="c", files=1) if removed else None
+        self.give(s.WorktreeTidied(at=self.at, actor=who, attempt=effect.attempt, removed=removed, set_aside=aside))
+
+    @precondition(lambda self: self.preparing or self.running or self.spawning or self.tidying)
+    @rule(data=st.data())
+    def a_hand_breaks(self, data: st.DataObject) -> None:
+        places: list[tuple[str, dict[ActorId, object]]] = [
+            ("PrepareWorktree", self.preparing),  # type: ignore[list-item]
+            ("StartSession", self.spawning),  # type: ignore[list-item]
+            ("TidyWorktree", self.tidying),  # type: ignore[list-item]
+        ]
+        name, place = data.draw(st.sampled_from(places))
+        if place:
+            who = self.pick(data, place)
+            del place[who]
+            attempt = self.state.actors[who].attempt
+            self.give(s.EffectFailed(at=self.at, effect=name, message="boom", actor=who, attempt=attempt))
+
+    @rule(data=st.data(), attempt=st.integers(0, 2))
+    def late_or_foreign_news_comes(self, data: st.DataObject, attempt: int) -> None:
+        who = data.draw(st.sampled_from([*self.state.actors, ActorId("stranger")]))
+        actor = self.state.actors.get(who)
+        if actor is not None and actor.attempt == attempt and actor.phase in lifecycle.HAS_PROCESS:
+            return  # that would be news
+        before = self.state
+        self.give(s.ProcessGone(at=self.at, actor=who, attempt=attempt, certificate=Certificate(exit_code=0)))
+        assert before == self.state, "law 9: late news changed something"
+
+    @rule(secs=st.sampled_from([0.5, 1.0, 3.0, 10.0, 61.0, 101.0]))
+    def time_passes(self, secs: float) -> None:
+        self.story.after(secs)
+        self.take_effects()
+
+    @rule(order=st.sampled_from(["ctrl-c", "drain", "stop"]), really=st.integers(0, 5))
+    def an_operator_orders(self, order: str, really: int) -> None:
+        if really:  # most runs go on
+            return
+        orders: dict[str, s.AnySignal] = {
+            "ctrl-c": s.Interrupted(at=self.at, by="SIGINT"),
+            "drain": s.Drain(at=self.at, by="operator"),
+            "stop": s.Stop(at=self.at, by="SIGTERM"),
+        }
+        self.give(orders[order])
+
+    @invariant()
+    def what_runs_is_what_is_believed_to_run(self) -> None:
+        if self.state.run is None:
+            return
+        assert len(self.running) + len(self.spawning) <= self.state.run.max_parallel + self.given_up()
+        for who in self.preparing:
+            assert self.state.actors[who].phase is Phase.PREPARING
+
+    def given_up(self) -> int:
+        """Processes that did not die of SIGKILL: said to be unverifiable, no longer counted."""
+        return sum("unverifiable" in actor.note or actor.phase is Phase.TIDYING for actor in self.state.actors.values())
+
+    @invariant()
+    def the_journal_alone_rebuilds_the_state(self) -> None:
+        assert replay(self.story.facts) == self.state
+
+    def teardown(self) -> None:
+        """From anywhere, a stop and a world that answers lead to the end, and everyone is accounted for."""
+        if self.state.run is None:
+            return
+        if self.state.exit_code is None:
+            self.give(s.Stop(at=self.at, by="teardown"))
+        for _ in range(40):
+            self.answer_everything()
+            if self.state.exit_code is not None:
+                break
+            self.story.after(20.0)
+            self.take_effects()
+        assert self.state.exit_code is not None, f"the run does not end: {self.story.phases()}"
+        ended = [fact for fact in self.story.facts if isinstance(fact, f.RunEnded)]
+        assert 1 == len(ended)
+        settled = [fact.actor for fact in self.story.facts if isinstance(fact, f.ActorSettled)]
+        assert len(settled) == len(set(settled)), "an actor settled twice"
+        published = [effect.record.task_id for effect in self.story.asked(e.PublishTask)]
+        assert settled == published
+        (end,) = self.story.asked(e.PublishRun)
+        assert set(self.state.actors) == {*end.record.not_started, *(task.task_id for task in end.record.tasks)}
+
+    def answer_everything(self) -> None:
+        for who in list(self.preparing):
+            effect = self.preparing.pop(who)
+            self.give(s.WorktreeRefused(at=self.at, actor=who, attempt=effect.attempt, message="no"))
+        for who in list(self.spawning):
+            start = self.spawning.pop(who)
+            self.give(s.SpawnRefused(at=self.at, actor=who, attempt=start.session.attempt, message="no"))
+        for who in list(self.running):
+            self.end_process(who, None, proven=True)
+        for who in list(self.tidying):
+            tidy = self.tidying.pop(who)
+            self.give(s.WorktreeTidied(at=self.at, actor=who, attempt=tidy.attempt, removed=False))
+
+
+TestWorld = World.TestCase
+TestWorld.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
