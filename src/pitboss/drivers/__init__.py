@@ -1,0 +1,1 @@
+"""Floor 3, hands: an effect in, signals out, no opinions."""
