@@ -1,0 +1,134 @@
+"""Scripts of the fake: where they are found, which steps there are, and how they fall into turns.
+
+A script is a JSON list of steps, each an object whose first key is its verb::
+
+    [{"text": "Let me look."}, {"tool": "Bash", "input": {"command": "ls"}}, {"text": "done"}]
+
+It is looked for in the prompt first (``FAKE: `` and the list; whatever follows the list is ignored), then in the file
+named by ``PITBOSS_FAKE_SCRIPT``: ``{"<pattern>": [steps], ...}``. A pattern is matched against ``<actor>`` and
+``<actor>/<attempt>``, taken from ``PITBOSS_COOKIE`` (``<run>/<actor>/<attempt>``); the actor's exact name goes first,
+then the order of the file counts. The steps up to an ``end`` are a turn; a turn beyond the script answers "done".
+
+=================  ====================================================================================================
+step               what it does
+=================  ====================================================================================================
+text               says it; ``text`` and the tool call that follows belong to one message, as the model would send them
+tool, input        calls a tool: past the hook, then for real (Bash, with ``run_in_background`` too, Write, Read), or
+                   over the pipe (``mcp__<server>__<tool>``); any other tool answers with its name
+mcp, input         calls ``mcp__pitboss__<mcp>``
+background         a Bash call that goes on for so many seconds after it was answered, or for ever (``"endless"``)
+agent              a subagent in the background that plays these steps after the turn; ``description``
+usage              tokens of every later call: ``input``, ``output``, ``cache_read``, ``cache_creation``
+delay              seconds without a word; an interrupt ends it, stdin's end does not
+retry, delay       reports a retry after this API status, ``delay`` (0.5) seconds long
+api_error          ends the turn with this API status; ``message``
+noise, bytes       so many lines of so many ``bytes`` (300), in one write
+big_line           one line of so many MiB
+garbage            these bytes (base64), as they are
+stderr             text for stderr
+spawn              a child that leaves the session, ignores SIGTERM and lives so many seconds; with ``"hold": 1``
+                   it keeps our stdout and stderr open
+ignore_term        SIGTERM does nothing from now on
+hang               never says or reads anything again
+exit               ends the process with this code and no result
+end                ends the turn here; what follows is for the next
+=================  ====================================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from fnmatch import fnmatchcase
+
+__all__ = ["BadScript", "Script", "Step", "read_steps"]
+
+_PREFIX = "FAKE: "
+_ORDINARY = ("text", "tool", "mcp", "background", "agent", "usage", "delay", "retry", "api_error", "end")
+_TROUBLE = ("noise", "big_line", "garbage", "stderr", "spawn", "ignore_term", "hang", "exit")
+_VERBS = frozenset(_ORDINARY + _TROUBLE)
+
+
+class BadScript(Exception):
+    """A script cannot be played; the message says why."""
+
+
+class Step:
+    """One step: its verb, the verb's value, and the fields beside it."""
+
+    __slots__ = ("_fields", "value", "verb")
+
+    def __init__(self, fields: dict[str, object]) -> None:
+        self.verb = next(iter(fields))
+        self.value = fields[self.verb]
+        self._fields = fields
+
+    def text(self, key: str = "", default: str = "") -> str:
+        """The verb's value, or the field ``key``, as text."""
+        return str(self._fields.get(key or self.verb, default))
+
+    def number(self, key: str = "", default: float = 0.0) -> float:
+        """The verb's value, or the field ``key``, as a number."""
+        value = self._fields.get(key or self.verb, default)
+        if not isinstance(value, int | float):
+            raise BadScript(f"step {json.dumps(self._fields)}: {key or self.verb!r} is not a number.")
+        return value
+
+    def mapping(self, key: str = "") -> dict[str, object]:
+        """The verb's value, or the field ``key``, as an object."""
+        value = self._fields.get(key or self.verb, {})
+        if not isinstance(value, dict):
+            raise BadScript(f"step {json.dumps(self._fields)}: {key or self.verb!r} is not an object.")
+        return value
+
+
+def read_steps(steps: object, where: str) -> list[Step]:
+    """Steps from JSON, or ``BadScript`` naming the first that is none."""
+    if not isinstance(steps, list):
+        raise BadScript(f"{where}: the script is not a list of steps.")
+    for step in steps:
+        if not isinstance(step, dict) or not step or next(iter(step)) not in _VERBS:
+            raise BadScript(f"{where}: no step begins like {json.dumps(step)}; see pitboss.testing.fake_script.")
+    return [Step(step) for step in steps]
+
+
+class Script:
+    """What one actor does, turn by turn."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self._steps = steps
+
+    @classmethod
+    def of_environment(cls) -> Script:
+        """The script of this process's actor; an empty one if none is named."""
+        path = os.environ.get("PITBOSS_FAKE_SCRIPT")
+        if not path:
+            return cls([])
+        try:
+            with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib would double the time to start
+                scripts = json.load(file)
+        except (OSError, ValueError) as error:
+            raise BadScript(f"PITBOSS_FAKE_SCRIPT={path} cannot be read: {error}") from error
+        _, actor, attempt = [*os.environ.get("PITBOSS_COOKIE", "").split("/"), "", "", ""][:3]
+        for pattern in (actor, *scripts):
+            if pattern in scripts and (fnmatchcase(actor, pattern) or fnmatchcase(f"{actor}/{attempt}", pattern)):
+                return cls(read_steps(scripts[pattern], f"{path}, {pattern!r}"))
+        return cls([])
+
+    def next_turn(self, prompt: str = "") -> list[Step]:
+        """The steps of the turn that answers ``prompt``."""
+        if prompt.startswith(_PREFIX):
+            return _steps_in(prompt)
+        verbs = [step.verb for step in self._steps]
+        end = verbs.index("end") if "end" in verbs else len(verbs)
+        turn, self._steps = self._steps[:end], self._steps[end + 1 :]
+        return turn
+
+
+def _steps_in(prompt: str) -> list[Step]:
+    text = prompt[len(_PREFIX) :].lstrip()
+    try:
+        steps, _ = json.JSONDecoder().raw_decode(text)
+    except ValueError as error:
+        raise BadScript(f"the script in the prompt is no JSON: {error}") from error
+    return read_steps(steps, "the prompt")
