@@ -1,0 +1,267 @@
+"""The only file that names concrete parts: a manifest becomes a running pit.
+
+Called by ``surfaces.cli``; blocks until the run has ended and returns the exit code. Everything that a run needs of
+this process - its clock, its signals, its environment - is taken here and handed down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from pitboss import __version__
+from pitboss.core.views import RunView
+from pitboss.drivers.claude import ClaudeSessions, probe
+from pitboss.drivers.cookies import Census
+from pitboss.drivers.git import GitWorktrees, Want, preflight
+from pitboss.drivers.orders import Orders
+from pitboss.drivers.watch import Watch
+from pitboss.engine.clock import SystemClock
+from pitboss.engine.ids import mint_run_id, mint_session_id
+from pitboss.engine.loop import Loop
+from pitboss.engine.perform import hand_for
+from pitboss.engine.viewer import Viewer
+from pitboss.errors import ManifestError, OperatorError, PitbossError, Problem
+from pitboss.journal.lock import RunLock
+from pitboss.journal.log import Journal
+from pitboss.journal.publish import ArtifactHand
+from pitboss.journal.rundir import RunDir, runs_base, write_atomic
+from pitboss.manifest.load import Loaded, PathKind, Surroundings
+from pitboss.manifest.load import load as load_manifest
+from pitboss.model import effects as e
+from pitboss.model.effects import Effect, Emit, Hand
+from pitboss.model.run import RunSpec
+from pitboss.model.signals import Opened
+from pitboss.wire.artifacts import RunMeta, encode_meta
+from pitboss.wire.scalars import to_timestamp
+
+CREDENTIALS = (
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_CUSTOM_HEADERS",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_VERTEX",
+    "CLAUDE_CODE_USE_FOUNDRY",
+)
+"""What a rehearsal must not inherit: it spends nobody's money and asks nobody but the scripted model."""
+
+
+def load(manifest_path: str) -> Loaded:
+    """Read a manifest.
+
+    Raises:
+        OperatorError: It cannot be read.
+        ManifestError: It has problems; all of them are in the error.
+    """
+    try:
+        text = Path(manifest_path).read_bytes()
+    except OSError as problem:
+        raise OperatorError(f"reading manifest at {manifest_path}: {problem.strerror}") from problem
+    return load_manifest(text, manifest_path, _surroundings())
+
+
+def _surroundings() -> Surroundings:
+    return Surroundings(
+        environ=os.environ,
+        home=os.environ.get("HOME", ""),
+        cwd=str(Path.cwd()),
+        cores=os.cpu_count() or 1,
+        kind_of=_kind_of,
+    )
+
+
+def _kind_of(path: str) -> PathKind:
+    """Look at a path; one that may not be looked at is as good as missing."""
+    place = Path(path)
+    try:
+        if not place.exists():
+            return PathKind.MISSING
+        if not place.is_dir():
+            return PathKind.FILE
+        inside = any((folder / ".git").exists() for folder in (place, *place.resolve().parents))
+        bare = (place / "HEAD").is_file() and (place / "objects").is_dir()
+    except OSError:
+        return PathKind.MISSING
+    return PathKind.REPOSITORY if inside or bare else PathKind.DIRECTORY
+
+
+def run(
+    loaded: Loaded,
+    *,
+    runs_dir: str | None,
+    on_open: Callable[[RunView], None],
+    on_view: Callable[[RunView], None],
+    on_warning: Callable[[str], None],
+    model_url: str | None = None,
+) -> int:
+    """Carry out a flat run from its first fact to its last.
+
+    Args:
+        loaded: The manifest.
+        runs_dir: Base of all runs, over what the manifest says.
+        on_open: Shown the run once it is on disk.
+        on_view: Shown the run whenever it has changed; must return at once.
+        on_warning: Told what the operator should know and no view shows.
+        model_url: Where a scripted model listens; makes the run a rehearsal.
+
+    Returns:
+        The exit code: 0 if every task succeeded, 130 if an operator ended the run, else 1.
+
+    Raises:
+        PitbossError: The run could not begin, or could not be written down.
+    """
+    if loaded.mode != "flat":
+        raise OperatorError(
+            "this manifest has a [lead]; this version of Pitboss runs flat manifests ([[task]]) only",
+        )
+    binary = _find_claude(os.environ)
+    asked = runs_dir or (loaded.run.run_dir if loaded.manifest.run.run_dir else None)
+    base = runs_base(os.environ, os.environ.get("HOME", ""), asked)
+    try:
+        return asyncio.run(_run(loaded, binary, base, on_open, on_view, on_warning, model_url))
+    except BaseExceptionGroup as group:
+        known = _known(group)
+        if known is None:
+            raise
+        raise known from group
+
+
+def _known(problem: BaseException) -> PitbossError | None:
+    """The first error in a group that we can explain."""
+    if isinstance(problem, BaseExceptionGroup):
+        return next(filter(None, map(_known, problem.exceptions)), None)
+    return problem if isinstance(problem, PitbossError) else None
+
+
+def _find_claude(environ: Mapping[str, str]) -> str:
+    name = environ.get("PITBOSS_CLAUDE_BINARY") or "claude"
+    found = shutil.which(name)
+    if found is None:
+        raise OperatorError(
+            f"the agent's binary {name!r} was not found or cannot be executed",
+            hint="install Claude Code, or name its binary in PITBOSS_CLAUDE_BINARY",
+        )
+    return str(Path(found).absolute())
+
+
+def _specify(loaded: Loaded, binary: str, base: Path, model_url: str | None) -> RunSpec:
+    """The run as asked for, with the ids that are minted for it."""
+    run_id = mint_run_id()
+    run_dir = base / run_id
+    tasks = tuple(msgspec.structs.replace(task, session_id=mint_session_id()) for task in loaded.run.tasks)
+    if model_url is not None:
+        tasks = tuple(
+            msgspec.structs.replace(task, env=task.env | _rehearsal_env(f"{model_url}/actor/{task.id}", run_dir))
+            for task in tasks
+        )
+    return msgspec.structs.replace(
+        loaded.run,
+        run_id=run_id,
+        run_dir=str(run_dir),
+        tasks=tasks,
+        claude_binary=binary,
+        rehearsal=model_url is not None,
+    )
+
+
+def _rehearsal_env(url: str, run_dir: Path) -> dict[str, str]:
+    return {
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_API_KEY": "rehearsal-no-account",
+        "CLAUDE_CONFIG_DIR": str(run_dir / "rehearsal-claude"),
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_TELEMETRY": "1",
+    }
+
+
+async def _refuse_what_git_refuses(loaded: Loaded) -> None:
+    wants = [Want(task.id, task.directory, task.branch) for task in loaded.run.tasks if task.use_worktree]
+    refusals = await preflight(wants) if wants else []
+    if refusals:
+        problems = [Problem(f"task {refusal.actor!r}: {refusal.message}") for refusal in refusals]
+        raise ManifestError(loaded.run.manifest_path, problems)
+
+
+async def _run(
+    loaded: Loaded,
+    binary: str,
+    base: Path,
+    on_open: Callable[[RunView], None],
+    on_view: Callable[[RunView], None],
+    on_warning: Callable[[str], None],
+    model_url: str | None,
+) -> int:
+    await _refuse_what_git_refuses(loaded)
+    spec = _specify(loaded, binary, base, model_url)
+    clock = SystemClock()
+    opened_at = clock.now()
+    meta = RunMeta(
+        run_id=spec.run_id,
+        manifest_path=spec.manifest_path,
+        pitboss_version=__version__,
+        claude_version=None,
+        started_at=to_timestamp(opened_at),
+    )
+    rundir = RunDir.create(
+        base,
+        spec.run_id,
+        snapshot=loaded.source,
+        resolved=msgspec.json.format(msgspec.json.encode(loaded.resolved), indent=2) + b"\n",
+        meta=encode_meta(meta),
+    )
+    inherited = {name: value for name, value in os.environ.items() if not (model_url and name in CREDENTIALS)}
+    journal = Journal.create(rundir.journal, {"run_id": spec.run_id, "pitboss_version": __version__})
+    artifacts = ArtifactHand(rundir, clock.now)
+    sessions = ClaudeSessions(clock.now, Census(), inherited)
+    viewer = Viewer(on_open, on_view)
+    try:
+        with RunLock.acquire(rundir.lock):
+            async with Watch(clock.now, rundir.path / "guardian.jsonl") as watch:
+                hands = _hands(rundir, artifacts, sessions, meta, clock, watch)
+                loop = Loop(journal, clock, hands, [viewer])
+                with Orders(loop.inbox.post, clock.now):
+                    first = Opened(at=opened_at, run=spec, pid=os.getpid(), pitboss_version=__version__)
+                    state = await loop.run(first)
+                viewer.show()
+    finally:
+        journal.close()
+        artifacts.close()
+        sessions.close()
+    for lost in state.artifacts_lost:
+        on_warning(f"not written in full: {lost}")
+    return state.exit_code or int(bool(state.artifacts_lost))
+
+
+def _hands(
+    rundir: RunDir,
+    artifacts: ArtifactHand,
+    sessions: ClaudeSessions,
+    meta: RunMeta,
+    clock: SystemClock,
+    watch: Watch,
+) -> dict[type[Effect], Hand]:
+    worktrees = GitWorktrees(clock.now)
+
+    async def identify(effect: e.ProbeClaude, emit: Emit) -> None:
+        version = await probe(effect, emit, clock=clock.now)
+        known = msgspec.structs.replace(meta, claude_version=version)
+        await asyncio.to_thread(write_atomic, rundir.meta, encode_meta(known))
+
+    return {
+        e.StartGuardian: hand_for(e.StartGuardian, watch.start),
+        e.ProbeClaude: hand_for(e.ProbeClaude, identify),
+        e.PrepareWorktree: hand_for(e.PrepareWorktree, worktrees.prepare),
+        e.StartSession: hand_for(e.StartSession, sessions.start),
+        e.Press: hand_for(e.Press, sessions.press),
+        e.TidyWorktree: hand_for(e.TidyWorktree, worktrees.tidy),
+        e.PublishWorktree: hand_for(e.PublishWorktree, artifacts.publish_worktree),
+        e.PublishTask: hand_for(e.PublishTask, artifacts.publish_task),
+        e.PublishRun: hand_for(e.PublishRun, artifacts.publish_run),
+    }

@@ -1,0 +1,73 @@
+"""Effects become hands at work, each in a task of one group; whatever breaks in them comes home as a signal.
+
+The hands are given by ``compose``; nothing here knows a driver. No exception of a hand reaches the loop, so one
+agent cannot take its siblings down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+from pitboss.engine.clock import Clock
+from pitboss.errors import OurFault
+from pitboss.model.effects import Effect, Emit, Hand
+from pitboss.model.signals import AnySignal, EffectFailed, Signal
+
+EffectT = TypeVar("EffectT", bound=Effect)
+
+Post = Callable[[Signal, int], None]
+"""Puts a signal into the loop's inbox, with the sequence number of the fact that asked for it."""
+
+
+def hand_for(kind: type[EffectT], do: Callable[[EffectT, Emit], Awaitable[None]]) -> Hand:
+    """A hand of the one type there is, from a function that takes one kind of effect."""
+
+    async def hand(effect: Effect, emit: Emit) -> None:
+        if not isinstance(effect, kind):
+            raise OurFault(f"a hand for {kind.__name__} was given {type(effect).__name__}")
+        await do(effect, emit)
+
+    return hand
+
+
+class Performer:
+    """Starts hands; lives inside the task group that waits for them."""
+
+    def __init__(self, hands: Mapping[type[Effect], Hand], group: asyncio.TaskGroup, clock: Clock, post: Post) -> None:
+        self._hands = hands
+        self._group = group
+        self._clock = clock
+        self._post = post
+        self._at_work: set[asyncio.Task[None]] = set()
+
+    def start(self, effect: Effect, cause: int) -> None:
+        """Have ``effect`` carried out; what comes of it is posted with ``cause``."""
+        task = self._group.create_task(self._perform(effect, cause), name=type(effect).__name__)
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+
+    async def finish(self) -> None:
+        """Wait for every hand that is at work."""
+        while self._at_work:
+            await asyncio.wait(self._at_work)
+
+    async def _perform(self, effect: Effect, cause: int) -> None:
+        try:
+            await self._hands[type(effect)](effect, lambda signal: self._post(signal, cause))
+        except Exception as problem:  # noqa: BLE001 - the wall between a hand and the loop
+            self._post(self._failure(effect, problem), cause)
+
+    def _failure(self, effect: Effect, problem: Exception) -> AnySignal:
+        session = getattr(effect, "session", effect)
+        last = traceback.extract_tb(problem.__traceback__)[-1:]
+        where = f" ({last[0].filename.rpartition('/')[2]}:{last[0].lineno})" if last else ""
+        return EffectFailed(
+            at=self._clock.now(),
+            effect=type(effect).__name__,
+            message=f"{type(problem).__name__}: {problem}{where}",
+            actor=getattr(session, "actor", None),
+            attempt=getattr(session, "attempt", None),
+        )
