@@ -1,0 +1,198 @@
+"""Writes the reference pages from the code, so that they cannot lie: commands, manifest keys, facts.
+
+    python docs/reference.py            write docs/reference/*.md
+    python docs/reference.py --check    exit 1 if a page differs from the code, or something has no help
+
+Nothing else is written and the order is the code's own, so the same code gives the same bytes. Called by
+``make docs`` and ``make check``.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+import click
+
+from pitboss.manifest.reference import KeyEntry, SectionEntry, reference
+from pitboss.model import facts
+from pitboss.surfaces import cli as commands
+from pitboss.surfaces.cli import cli
+
+FOLDER = Path(__file__).parent / "reference"
+NOTE = "<!-- Written by docs/reference.py; change the code, not this page. -->"
+
+
+class Gap(Exception):
+    """Something has no help; the message names it."""
+
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+def commands_page() -> str:
+    """Every command with its arguments and options."""
+    shared = [option for option in cli.params if isinstance(option, click.Option)]
+    codes = next(
+        part for part in inspect.cleandoc(str(commands.__doc__)).split("\n\n") if part.startswith("Exit codes")
+    )
+    parts = ["# Commands", NOTE, str(inspect.getdoc(cli.callback)), _options(shared), codes]
+    return "\n\n".join([*parts, *(_command(name, command) for name, command in sorted(cli.commands.items()))]) + "\n"
+
+
+def _command(name: str, command: click.Command) -> str:
+    if not command.help:
+        raise Gap(f"the command {name} has no help")
+    usage = " ".join(["pitboss", name, *_usage(command)])
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    return "\n\n".join([f"## {name}", f"```\n{usage}\n```", inspect.cleandoc(command.help), _options(options)])
+
+
+def _usage(command: click.Command) -> Iterator[str]:
+    if any(isinstance(parameter, click.Option) for parameter in command.params):
+        yield "[OPTIONS]"
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument):
+            name = str(parameter.name).upper()
+            yield name if parameter.required else f"[{name}]"
+
+
+def _options(options: list[click.Option]) -> str:
+    rows = ["| option | what it does |", "|---|---|"]
+    for option in options:
+        if not option.help:
+            raise Gap(f"the option {option.opts[0]} has no help")
+        takes_value = not (option.is_flag or option.count)
+        value = f" {option.metavar or str(option.type.name).upper()}" if takes_value else ""
+        names = ", ".join(f"`{name}{value}`" for name in option.opts)
+        default = f" Default: {option.default}." if option.show_default else ""
+        rows.append(f"| {names} | {_cell(option.help)}{default} |")
+    return "\n".join(rows)
+
+
+# --- manifest -------------------------------------------------------------------------------------------------------
+
+
+def manifest_page() -> str:
+    """Every section and key of the manifest."""
+    head = ["# Manifest", NOTE, "Every key there is. A key marked *hierarchical* belongs to runs with a `[lead]`."]
+    return "\n\n".join([*head, *(_section(section) for section in reference())]) + "\n"
+
+
+def _section(section: SectionEntry) -> str:
+    if not section.help:
+        raise Gap(f"the section {section.header} has no help")
+    rows = ["| key | type | default | what it does |", "|---|---|---|---|"]
+    rows += [_key(section, key) for key in section.keys]
+    return "\n\n".join([f"## `{section.header}`", inspect.cleandoc(section.help), "\n".join(rows)])
+
+
+def _key(section: SectionEntry, key: KeyEntry) -> str:
+    if not key.help:
+        raise Gap(f"the key {key.name} of {section.header} has no help")
+    kind = " or ".join(f"`{choice}`" for choice in key.choices) or key.type.replace("_", " ")
+    bounds = f", {key.bounds}" if key.bounds else ""
+    default = "*required*" if key.required else _code(key.default)
+    mode = " *(hierarchical)*" if str(key.mode) == "hierarchical" else ""
+    return f"| `{key.name}` | {_cell(kind + bounds)} | {_cell(default)} | {_cell(key.help)}{mode} |"
+
+
+def _code(default: str) -> str:
+    """A default as it would be written; one in words (with code or a blank in it) stays as it is."""
+    in_words = "`" in default or default == "none" or (" " in default and default[0] not in '["{')
+    return default if in_words else f"`{default}`"
+
+
+# --- facts ----------------------------------------------------------------------------------------------------------
+
+
+class _Field(NamedTuple):
+    name: str
+    type: str
+    default: str
+    help: str
+
+
+def facts_page() -> str:
+    """Every kind of fact a journal can hold."""
+    classes = {node.name: node for node in ast.parse(inspect.getsource(facts)).body if isinstance(node, ast.ClassDef)}
+    intro = (
+        "What `journal.jsonl` of a run holds, one object a line: `seq`, `cause` (the `seq` of the fact it follows "
+        "from, or 0), `via` (what brought it about), `fact` (one of the kinds below), `at` (seconds since the epoch), "
+        "the fact's own fields, and `sum`, a checksum. Fields with their default value are left out."
+    )
+    parts = ["# Facts", NOTE, intro]
+    for title, kinds in (("About the run", facts.RunFact), ("About one attempt of one actor", facts.AnyActorFact)):
+        parts.append(f"## {title}")
+        if kinds is facts.AnyActorFact:
+            parts.append("All of them also have `actor` and `attempt`.")
+        parts += [_fact(classes[kind.__name__]) for kind in get_args(kinds)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _fact(node: ast.ClassDef) -> str:
+    help_ = ast.get_docstring(node)
+    if not help_:
+        raise Gap(f"the fact {node.name} has no docstring")
+    parts = [f"### {node.name}", help_]
+    if rows := [f"| `{each.name}` | `{each.type}` | {each.default} | {each.help} |" for each in _fields(node)]:
+        parts.append("\n".join(["| field | type | default | |", "|---|---|---|---|", *rows]))
+    return "\n\n".join(parts)
+
+
+def _fields(node: ast.ClassDef) -> Iterator[_Field]:
+    """The fields of a class with the strings below them, which Python itself forgets."""
+    for item, after in zip(node.body, [*node.body[1:], None], strict=True):
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            said = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+            default = f"`{ast.unparse(item.value)}`" if item.value is not None else ""
+            kind = ast.unparse(item.annotation).replace("|", "\\|")
+            yield _Field(item.target.id, kind, default, _cell(str(said)))
+
+
+def _cell(text: str) -> str:
+    """Text that fits into a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+# --- the pages ------------------------------------------------------------------------------------------------------
+
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": commands_page,
+    "manifest.md": manifest_page,
+    "facts.md": facts_page,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or check them; gives the exit code."""
+    try:
+        pages = {name: page() for name, page in PAGES.items()}
+    except Gap as gap:
+        print(f"docs/reference.py: {gap}; write it beside the code", file=sys.stderr)
+        return 1
+    if "--check" in arguments:
+        return _check(pages)
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in pages.items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+def _check(pages: dict[str, str]) -> int:
+    stale = [name for name, text in pages.items() if not _is_current(FOLDER / name, text)]
+    for name in stale:
+        print(f"docs/reference/{name} is not what the code says; run: python docs/reference.py", file=sys.stderr)
+    return 1 if stale else 0
+
+
+def _is_current(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text(encoding="utf-8") == text
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

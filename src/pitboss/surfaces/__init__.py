@@ -1,0 +1,1 @@
+"""Floor 6, faces: they read views and send orders."""

@@ -1,0 +1,196 @@
+"""Facts as sentences: what ``pitboss why`` tells, in plain words and without a table of our terms.
+
+Every kind of fact has its sentence; the ``match`` is exhaustive, so a new kind cannot be forgotten. Which facts
+belong to a story is decided by ``core.views.story``. Called by ``cli``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import assert_never
+
+import msgspec
+
+from pitboss.core.views import Recorded, story
+from pitboss.model import facts as f
+from pitboss.model.effects import Rung
+from pitboss.model.run import ActorId, Certificate, Usage
+from pitboss.surfaces import words
+
+__all__ = ["sentence", "story_json", "story_lines"]
+
+_RUNGS = {
+    Rung.CLOSE_STDIN: "told it that nothing more will be said",
+    Rung.INTERRUPT: "interrupted its turn",
+    Rung.TERM: "sent SIGTERM to all its processes",
+    Rung.KILL: "sent SIGKILL to all its processes",
+}
+
+_REASONS = {
+    "finished": "its work is done",
+    "background": "its work is done, but something it left in the background goes on",
+    "timeout": "its time is up",
+    "stop": "it was told to stop",
+    "failed": "it does not answer",
+}
+
+
+def story_lines(entries: Iterable[Recorded], actor: ActorId) -> Iterator[str]:
+    """The story of one actor, a line each: when, which, because of which, and what."""
+    told = story(list(entries), actor)
+    start = told[0].fact.at if told else 0.0
+    size = len(str(told[-1].seq)) if told else 1
+    for entry in told:
+        because = f"<- #{entry.cause}" if entry.cause else ""
+        other = getattr(entry.fact, "actor", None) or actor
+        about = "" if other == actor else f"[{other}] "
+        number = f"#{entry.seq}".ljust(size + 1)
+        yield f"{entry.fact.at - start:+10.3f}s  {number} {because:<{size + 5}} {about}{sentence(entry.fact)}".rstrip()
+
+
+def story_json(entries: Iterable[Recorded], actor: ActorId, run_id: str) -> bytes:
+    """The same as JSON: the facts themselves, each with its sentence."""
+    told = story(list(entries), actor)
+    start = told[0].fact.at if told else 0.0
+    facts = [
+        {
+            "seq": entry.seq,
+            "cause": entry.cause or None,
+            "elapsed_secs": round(entry.fact.at - start, 6),
+            "sentence": sentence(entry.fact),
+            "fact": entry.fact,
+        }
+        for entry in told
+    ]
+    shape = {"version": 1, "run_id": run_id, "actor": actor, "facts": facts}
+    return msgspec.json.format(msgspec.json.encode(shape), indent=2)
+
+
+def sentence(fact: f.AnyFact) -> str:
+    """What happened, in one line."""
+    text = _about_an_actor(fact) if isinstance(fact, f.ActorFact) else _about_the_run(fact)
+    return words.clean(text)
+
+
+def _about_the_run(fact: f.RunFact) -> str:
+    match fact:
+        case f.RunOpened():
+            return f"the run began: {words.plural(len(fact.run.tasks), 'task')}, {_caps(fact)} (dispatcher {fact.pid})"
+        case f.GuardianStarted():
+            return f"a guardian watches over the run (process {fact.pid})"
+        case f.GuardianLost():
+            return f"the guardian was lost: {fact.message}; starting waits for a new one"
+        case f.ClaudeIdentified():
+            return f"claude is version {fact.version}" if fact.version else "claude did not tell its version"
+        case f.StartsThrottled(limit=0):
+            return f"starting was paused: {fact.reason}"
+        case f.StartsThrottled():
+            return f"starting was slowed to {fact.limit} at once: {fact.reason}"
+        case f.StartsRecovered():
+            return f"starting recovered {'to' if fact.until else 'fully, to'} {fact.limit} at once"
+        case f.DrainBegan():
+            return f"nothing more is started: {fact.by}" + (" (ordered)" if fact.ordered else "")
+        case f.StopOrdered():
+            return f"everything is to stop: {fact.by}"
+        case f.ArtifactLost():
+            return f"{fact.path} could not be written: {fact.message}"
+        case f.HandFailed():
+            return f"{fact.effect} broke: {fact.message}"
+        case f.NewsIgnored():
+            return f"a late {fact.signal} was ignored: {fact.reason}"
+        case f.RunEnded():
+            return f"the run ended{' early' if fact.was_interrupted else ''}, exit code {fact.exit_code}"
+        case _:
+            assert_never(fact)
+
+
+def _about_an_actor(fact: f.AnyActorFact) -> str:  # noqa: C901 - a flat match, one sentence a kind
+    match fact:
+        case f.ActorAdmitted():
+            return _admitted(fact)
+        case f.WorktreeMade():
+            made = "new branch" if fact.created_branch else "branch"
+            return f"its worktree stands at {fact.path}, on {made} {fact.branch} from {fact.base[:10]}"
+        case f.WorktreeFailed():
+            return f"no worktree could be made: {fact.message}"
+        case f.ProcessStarted():
+            return f"claude runs as process {fact.pid}"
+        case f.SpawnFailed():
+            return f"claude could not be started: {fact.message}"
+        case f.SessionOpened():
+            return "the session answered and has its prompt"
+        case f.ToolUsed():
+            who = "its subagent" if fact.subagent else "it"
+            verdict = "" if fact.verdict == "allow" else f" ({fact.verdict})"
+            return f"{who} called {fact.tool}: {fact.summary or 'no input'}{verdict}"
+        case f.UsageCounted():
+            return f"it has used {_account(fact.usage, fact.cost_usd)} so far"
+        case f.ApiPushedBack():
+            said = f"{fact.status or 'no answer'}{f' ({fact.error})' if fact.error else ''}"
+            return f"the API pushed back: {said}; it tries again in {fact.delay_secs:.1f} s"
+        case f.BackgroundNoted():
+            return f"in its background: {', '.join(fact.tasks)}" if fact.tasks else "nothing is in its background now"
+        case f.TurnFinished():
+            outcome = f"failed ({_why_failed(fact)})" if fact.result.is_error else "ended"
+            return f"a turn {outcome}; exactly {_account(fact.usage, fact.cost_usd)}"
+        case f.ActorStalled():
+            return f"nothing has been heard of it for {fact.secs:.0f} s"
+        case f.ActorRevived():
+            return "it was heard again"
+        case f.StopBegan():
+            note = f" ({fact.note})" if fact.note else ""
+            return f"its end began: {_REASONS.get(fact.reason, fact.reason)}{note}"
+        case f.RungReached():
+            return f"Pitboss {_RUNGS[fact.rung]}, and gives it {fact.patience_secs:g} s"
+        case f.ProcessEnded():
+            said = f"; {fact.failure.kind}: {fact.failure.message}" if fact.failure else ""
+            return f"{_death(fact.certificate)}{said}"
+        case f.WorktreeLeft():
+            return _left(fact)
+        case f.ActorSettled():
+            said = f": {fact.failure.message or fact.failure.kind}" if fact.failure else ""
+            return f"settled as {fact.status}{said}" + (f" ({fact.note})" if fact.note else "")
+        case _:
+            assert_never(fact)
+
+
+def _caps(fact: f.RunOpened) -> str:
+    run = fact.run
+    money = "" if run.budget_usd is None else f", at most {words.money(run.budget_usd)}"
+    return f"at most {run.max_parallel} at once{money}{', a rehearsal' if run.rehearsal else ''}"
+
+
+def _admitted(fact: f.ActorAdmitted) -> str:
+    share = "" if fact.allotment_usd is None else f", may spend {words.money(fact.allotment_usd)}"
+    return f"it got a slot (attempt {fact.attempt}), session {fact.session_id}{share}"
+
+
+def _account(usage: Usage, cost_usd: float | None) -> str:
+    money = "" if cost_usd is None else f", {words.money(cost_usd)}"
+    return f"{words.tokens(usage)} tokens (in/out/cache){money}"
+
+
+def _why_failed(fact: f.TurnFinished) -> str:
+    status = f"API status {fact.result.api_error_status}" if fact.result.api_error_status else ""
+    return ": ".join(filter(None, [status or fact.result.subtype, fact.result.text]))
+
+
+def _death(certificate: Certificate) -> str:
+    if certificate.signal is not None:
+        how = f"by signal {certificate.signal}"
+    else:
+        how = "in an unknown way" if certificate.exit_code is None else f"with exit code {certificate.exit_code}"
+    left = f", {words.plural(len(certificate.stopped), 'left-over')} stopped" if certificate.stopped else ""
+    proof = "nothing of it is left" if certificate.complete else "that nothing of it is left could not be shown"
+    return f"its process ended {how}{left}; {proof}"
+
+
+def _left(fact: f.WorktreeLeft) -> str:
+    parts = ["its worktree was removed" if fact.removed else "its worktree was kept"]
+    if fact.set_aside:
+        parts.append(f"{words.plural(fact.set_aside.files, 'file')} set aside as {fact.set_aside.ref}")
+    if fact.branch_deleted:
+        parts.append("its branch, still empty, was deleted")
+    if fact.message:
+        parts.append(fact.message)
+    return ", ".join(parts)

@@ -1,0 +1,334 @@
+"""One run, seen from outside: live, ended, cut short, or written by Pitboss 0.9.
+
+Whatever is left of a run becomes the same ``RunView`` that a live floor shows, so that every command reads every
+run alike. Nothing is written here, and no order is given. Called by ``cli``; free of asyncio, the engine and the
+manifest, so that ``status`` starts fast.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pitboss.core.state import RunState, evolve
+from pitboss.core.views import ActorView, RunView, run_view, task_record
+from pitboss.errors import OperatorError, WorldError
+from pitboss.journal.discovery import RunEntry, State, discover, resolve
+from pitboss.journal.entries import Entry
+from pitboss.journal.lock import is_held
+from pitboss.journal.reader import Follower, replay
+from pitboss.journal.rundir import RunDir, runs_base
+from pitboss.model import facts as f
+from pitboss.model.records import TaskRecord
+from pitboss.model.run import ActorId, Phase, Usage
+from pitboss.wire.artifacts import RunMeta, decode_meta, decode_run, decode_tasks, encode_tasks
+from pitboss.wire.scalars import from_timestamp, to_timestamp
+
+__all__ = [
+    "Run",
+    "TaskWatch",
+    "base",
+    "entries",
+    "find_actor",
+    "list_json",
+    "list_runs",
+    "log_path",
+    "open_run",
+    "records_json",
+    "run_json",
+]
+
+
+def base(override: str | None) -> Path:
+    """The folder of all runs, by the one rule that every command follows."""
+    return runs_base(os.environ, os.environ.get("HOME", ""), override)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run as it was found."""
+
+    path: Path
+    state: State
+    view: RunView
+    records: tuple[TaskRecord, ...]
+    """Of the settled actors, in the order they settled."""
+
+
+def open_run(folder: Path, name: str) -> Run:
+    """Look at the run that goes by ``name`` (an id, the beginning of one, or ``latest``).
+
+    Raises:
+        RunNotFound: None does, or more than one.
+        WorldError: What is there cannot be read.
+    """
+    path = resolve(folder, name)
+    return _ours(path) if RunDir(path).journal.exists() else _of_old(path)
+
+
+def entries(path: Path) -> list[Entry]:
+    """Every fact of a run.
+
+    Raises:
+        OperatorError: It was written by a Pitboss that kept no journal.
+        WorldError: The journal is damaged.
+    """
+    journal = RunDir(path).journal
+    if not journal.exists():
+        raise OperatorError(f"the run {path.name} has no journal, so it has no story: Pitboss 0.9 kept none")
+    return list(replay(journal))
+
+
+def find_actor(run: Run, name: str) -> ActorId:
+    """The actor that goes by ``name`` in this run: its id, or the beginning of exactly one.
+
+    Raises:
+        OperatorError: None does, or more than one; the message names the ones there are.
+    """
+    known = sorted(actor.id for actor in run.view.actors)
+    matches = [actor for actor in known if actor == name] or [
+        actor for actor in known if name and actor.startswith(name)
+    ]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise OperatorError(f"{len(matches)} tasks of run {run.path.name} begin with {name!r}: {', '.join(matches)}")
+    there = ", ".join(known) if known else "nothing is recorded of any yet"
+    raise OperatorError(f"no task {name!r} in run {run.path.name}; there are: {there}")
+
+
+def log_path(run: Run, actor: ActorId, *, stderr: bool = False) -> Path:
+    """Where an actor's log is, or will be.
+
+    Raises:
+        OperatorError: The path leads out of the run's directory.
+    """
+    folder = RunDir(run.path)
+    path = folder.stderr_log(actor) if stderr else folder.stdout_log(actor)
+    if not path.resolve().is_relative_to(folder.tasks.resolve()):
+        raise OperatorError(f"the log {path} is a link that leads out of its run; it is not followed")
+    return path
+
+
+# --- as JSON --------------------------------------------------------------------------------------------------------
+
+
+def records_json(run: Run) -> str:
+    """The records of the settled actors: an array, as ever."""
+    return encode_tasks(run.records).decode()
+
+
+def run_json(run: Run) -> str:
+    """The run as a whole, with every actor."""
+    shape = {"version": 1, "state": run.state, **msgspec.structs.asdict(run.view)}
+    return msgspec.json.format(msgspec.json.encode(shape), indent=2).decode()
+
+
+def list_runs(folder: Path, *, active: bool = False) -> list[RunEntry]:
+    """All runs, or those that someone is at work on; newest first."""
+    return [entry for entry in discover(folder) if not active or entry.state == "running"]
+
+
+def list_json(found: Iterable[RunEntry]) -> str:
+    """An array of runs: the keys of 0.9, and then ours."""
+    shape = [
+        {
+            "run_id": entry.run_id,
+            "run_dir": str(entry.path),
+            "started_at": to_timestamp(entry.started_at),
+            "tasks_total": entry.tasks_total,
+            "tasks_failed": entry.tasks_failed,
+            "status": entry.state,
+            "name": entry.name,
+            "ended_at": None if entry.ended_at is None else to_timestamp(entry.ended_at),
+            "was_interrupted": entry.was_interrupted,
+            "total_cost_usd": entry.total_cost_usd,
+            "rehearsal": entry.rehearsal,
+            "pid": entry.pid,
+        }
+        for entry in found
+    ]
+    return msgspec.json.format(msgspec.json.encode(shape), indent=2).decode()
+
+
+# --- runs with a journal --------------------------------------------------------------------------------------------
+
+
+def _ours(path: Path) -> Run:
+    # The lock is asked first: a dispatcher that ends in between has written its last fact by then.
+    held = is_held(RunDir(path).lock) is not None
+    state = RunState()
+    for entry in replay(RunDir(path).journal):
+        state = evolve(state, entry.fact)
+    if state.run is None:
+        return _of_old(path)  # killed, or looked at, before its first fact was on disk
+    view = run_view(state)
+    records = tuple(task_record(state, actor) for actor in state.order)
+    return Run(path=path, state=_state(view, held=held), view=view, records=records)
+
+
+def _state(view: RunView, *, held: bool) -> State:
+    if view.ended_at:
+        return "complete"
+    return "running" if held else "interrupted"
+
+
+class TaskWatch:
+    """Tells when nothing more will be written about one actor."""
+
+    def __init__(self, run: Run, actor: ActorId) -> None:
+        self._run = run
+        self._actor = actor
+        self._folder = RunDir(run.path)
+        self._follower = Follower(self._folder.journal)
+        self.settled = False
+        """True once the actor has its final status; false if its run ended, or died, before that."""
+
+    def ended(self) -> bool:
+        """True if the actor is settled or its run is over. Cheap: only what is new is read."""
+        if not self._folder.journal.exists():
+            return self._ended_by_the_old_rules()
+        held = is_held(self._folder.lock) is not None
+        over = False
+        for entry in self._follower.read():
+            self.settled = self.settled or (isinstance(entry.fact, f.ActorSettled) and entry.fact.actor == self._actor)
+            over = over or isinstance(entry.fact, f.RunEnded)
+        return self.settled or over or not held
+
+    def _ended_by_the_old_rules(self) -> bool:
+        run = _of_old(self._run.path)
+        self.settled = any(record.task_id == self._actor for record in run.records)
+        return self.settled or run.state != "running"
+
+
+# --- runs of Pitboss 0.9 --------------------------------------------------------------------------------------------
+
+
+class _ResolvedTask(msgspec.Struct):
+    id: str
+    model: str = ""
+    prompt: str = ""
+    branch: str | None = None
+
+
+class _Resolved(msgspec.Struct):
+    name: str | None = None
+    max_parallel_tasks: int = 0
+    budget_usd: float | None = None
+    tasks: list[_ResolvedTask] = []
+    lead: _ResolvedTask | None = None
+
+
+def _of_old(path: Path) -> Run:
+    """A run that is known by its public files alone."""
+    folder = RunDir(path)
+    found = (entry.state for entry in discover(path.parent) if entry.path == path)
+    state: State = next(found, "unverifiable")
+    meta, resolved = _meta(folder), _resolved(folder)
+    records, ended_at, interrupted = _records(folder)
+    view = _old_view(folder, meta, resolved, records, running=state == "running")
+    view = msgspec.structs.replace(view, ended_at=ended_at, was_interrupted=interrupted)
+    return Run(path=path, state=state, view=view, records=records)
+
+
+def _meta(folder: RunDir) -> RunMeta:
+    try:
+        return decode_meta(folder.meta.read_bytes())
+    except (OSError, WorldError):  # what it says is a comfort; the records count
+        return RunMeta(run_id=folder.run_id, manifest_path="", pitboss_version="", started_at="1970-01-01T00:00:00Z")
+
+
+def _resolved(folder: RunDir) -> _Resolved:
+    try:
+        return msgspec.json.decode(folder.resolved.read_bytes(), type=_Resolved)
+    except (OSError, msgspec.DecodeError):  # likewise
+        return _Resolved()
+
+
+def _records(folder: RunDir) -> tuple[tuple[TaskRecord, ...], float, bool]:
+    """The records, the time of the end, and whether it was cut short; a damaged summary is bypassed."""
+    try:
+        whole = decode_run(folder.summary.read_bytes())
+    except FileNotFoundError:
+        whole = None
+    except WorldError:
+        if not folder.summary_lines.exists():
+            raise
+        whole = None
+    if whole is not None:
+        return whole.tasks, whole.ended_at, whole.was_interrupted
+    try:
+        return tuple(decode_tasks(folder.summary_lines.read_bytes()).records), 0.0, False
+    except FileNotFoundError as error:
+        raise WorldError(f"no summary found in {folder.path}: neither summary.json nor summary.jsonl") from error
+
+
+def _old_view(
+    folder: RunDir, meta: RunMeta, resolved: _Resolved, records: Iterable[TaskRecord], *, running: bool
+) -> RunView:
+    latest = {record.task_id: record for record in records}  # one that was sent on has a record for each time
+    specs = {spec.id: spec for spec in [*([resolved.lead] if resolved.lead else []), *resolved.tasks]}
+    begun = sorted(item.name for item in folder.tasks.iterdir()) if folder.tasks.is_dir() else []
+    names = list(dict.fromkeys([*specs, *latest, *begun]))
+    actors = tuple(
+        _old_actor(folder, name, latest.get(ActorId(name)), specs.get(name), begun=name in begun) for name in names
+    )
+    return RunView(
+        run_id=folder.run_id,
+        name=resolved.name,
+        manifest_path=meta.manifest_path,
+        run_dir=str(folder.path),
+        rehearsal=False,
+        claude_version=meta.claude_version,
+        started_at=from_timestamp(meta.started_at),
+        ended_at=0.0,
+        exit_code=None,
+        was_interrupted=False,
+        draining="",
+        stopping=False,
+        throttle="",
+        throttled_until=0.0,
+        starts_limit=0,
+        max_parallel=resolved.max_parallel_tasks,
+        budget_usd=resolved.budget_usd,
+        spent_usd=sum(record.cost_usd or 0.0 for record in latest.values()),
+        usage=sum((record.usage for record in latest.values()), Usage()),
+        guarded=running,
+        actors=actors,
+    )
+
+
+def _old_actor(
+    folder: RunDir, name: str, record: TaskRecord | None, spec: _ResolvedTask | None, *, begun: bool
+) -> ActorView:
+    waiting = Phase.WORKING if begun else Phase.QUEUED
+    return ActorView(
+        id=ActorId(name),
+        phase=Phase.SETTLED if record else waiting,
+        status=record.status if record else None,
+        attempt=1 if record or begun else 0,
+        model=(record.model if record else None) or (spec.model if spec else ""),
+        prompt=next(iter(spec.prompt.strip().splitlines()), "") if spec else "",
+        started_at=record.started_at if record else 0.0,
+        ended_at=record.ended_at if record else 0.0,
+        usage=record.usage if record else Usage(),
+        cost_usd=record.cost_usd if record else None,
+        exit_code=record.exit_code if record else None,
+        doing="",
+        tool_calls=0,
+        retries=0,
+        silent_secs=0.0,
+        background=(),
+        branch=spec.branch if spec else None,
+        worktree=record.worktree_path if record else None,
+        set_aside=record.set_aside if record else None,
+        session_id=(record.session_id if record else None) or "",
+        failure=record.failure if record else None,
+        note=record.note if record else "",
+        final_message=record.final_message if record else None,
+        log=str(folder.path / "tasks" / name / "stdout.log"),
+    )

@@ -1,0 +1,179 @@
+"""How single values read: labels, durations, tokens, money, and text that came from an agent.
+
+What is decided here is kept by every face, so that a status looks the same on the floor, in a table and in a
+story. No layout (``render`` and ``floor`` do that), no reading of files. Called by every module of the surfaces.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+import unicodedata
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+
+from rich.cells import cell_len, set_cell_size
+
+from pitboss.core.views import ActorView, RunView
+from pitboss.model.run import Phase, Status, Usage
+
+__all__ = [
+    "NOTHING",
+    "clean",
+    "clock",
+    "compact",
+    "duration",
+    "elapsed",
+    "fit",
+    "label",
+    "moment",
+    "money",
+    "plural",
+    "program",
+    "short_id",
+    "spent",
+    "tokens",
+]
+
+NOTHING = "—"
+"""Stands where a value is not known or does not apply."""
+
+STATUS_LABELS = MappingProxyType(
+    {
+        Status.SUCCESS: "✓ Success",
+        Status.FAILED: "✗ Failed",
+        Status.TIMED_OUT: "⏱ TimedOut",
+        Status.CANCELLED: "⊘ Cancelled",
+        Status.SPAWN_FAILED: "! SpawnFailed",
+        Status.APPROVAL_REJECTED: "⊘ ApprovalRej",
+        Status.APPROVAL_TIMED_OUT: "⏱ ApprovalTO",
+    }
+)
+
+PHASE_LABELS = MappingProxyType(
+    {
+        Phase.QUEUED: "… Pending",
+        Phase.PREPARING: "◐ Starting",
+        Phase.STARTING: "◐ Starting",
+        Phase.WORKING: "● Running",
+        Phase.FINISHING: "● Finishing",
+        Phase.STOPPING: "● Stopping",
+        Phase.TIDYING: "● Tidying",
+        Phase.SETTLED: "✗ Failed",
+    }
+)
+
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories that draw nothing, or move the cursor, or turn the line around."""
+
+
+def label(actor: ActorView, *, over: bool = False) -> str:
+    """The actor's mark and word; ``over`` says that nobody is at work on its run any more."""
+    if actor.status is not None:
+        return STATUS_LABELS[actor.status]
+    if not over:
+        return PHASE_LABELS[actor.phase]
+    return "– NotStarted" if actor.phase is Phase.QUEUED else "? Interrupted"
+
+
+def duration(secs: float) -> str:
+    """``—``, ``340ms``, ``12s``, ``4m07s`` or ``2h04m07s``."""
+    if secs <= 0:
+        return NOTHING
+    if secs < 1:
+        return f"{int(secs * 1000)}ms"
+    minutes, seconds = divmod(int(secs), 60)
+    if not minutes:
+        return f"{seconds}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m{seconds:02}s" if hours else f"{minutes}m{seconds:02}s"
+
+
+def elapsed(started_at: float, ended_at: float, now: float) -> float:
+    """Seconds something took, or has taken so far; 0 if it has not begun."""
+    return max(0.0, (ended_at or now) - started_at) if started_at else 0.0
+
+
+def tokens(usage: Usage, *, short: bool = False) -> str:
+    """``in/out/cache``, the cache being what was read from it; ``—`` before anything was said."""
+    if usage.input + usage.output == 0:
+        return NOTHING
+    counts = (usage.input, usage.output, usage.cache_read)
+    exact = "/".join(str(count) for count in counts)
+    # 22 is the column of the progress table since the first version; a longer figure would break its rows.
+    return "/".join(compact(count) for count in counts) if short or len(exact) > 22 else exact
+
+
+def compact(count: int) -> str:
+    """A count in at most five characters: ``950``, ``12.3k``, ``4.5M``."""
+    if count < 1000:
+        return str(count)
+    for limit, unit in ((1e6, "k"), (1e9, "M"), (1e12, "G")):
+        value = count / limit * 1000
+        if value < 999.5:
+            return f"{value:.1f}{unit}" if value < 99.95 else f"{value:.0f}{unit}"
+    return f"{count / 1e12:.0f}T"
+
+
+def money(usd: float | None) -> str:
+    """Dollars: cents, or the first two significant digits below a cent."""
+    if usd is None:
+        return NOTHING
+    return f"${usd:.4f}" if 0 < usd < 0.01 else f"${usd:.2f}"
+
+
+def spent(view: RunView) -> str:
+    """What the run has cost, and of how much."""
+    return money(view.spent_usd) + (f" of {money(view.budget_usd)}" if view.budget_usd is not None else "")
+
+
+def moment(at: float) -> str:
+    """``2026-03-01 12:00:00``, in UTC; ``—`` for never."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") if at else NOTHING
+
+
+def clock(at: float) -> str:
+    """``12:00:00``, in UTC; ``—`` for never."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S") if at else NOTHING
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 task``, ``3 tasks``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def short_id(run_id: str) -> str:
+    """The part of a run id that tells when it started, to a millisecond: enough to name it by."""
+    return run_id[:13]
+
+
+def clean(text: str) -> str:
+    """One line that is safe to print: what an agent wrote must not steer the operator's terminal."""
+    if text.isascii() and text.isprintable():
+        return text
+    spaced = (" " if char in "\t\n\r\v\f" else char for char in text)
+    return "".join(char for char in spaced if unicodedata.category(char) not in _HIDDEN)
+
+
+def fit(text: str, width: int, *, right: bool = False) -> str:
+    """``text`` in exactly ``width`` terminal cells: padded, or cut with ``…``."""
+    if width <= 0:
+        return ""
+    size = cell_len(text)
+    if size > width:
+        return set_cell_size(set_cell_size(text, width - 1).rstrip() + "…", width)
+    padding = " " * (width - size)
+    return padding + text if right else text + padding
+
+
+def program() -> str:
+    """How this very program is called from the shell it was called from: ``pitboss``, or the path of its script."""
+    script = Path(sys.argv[0])
+    known = shutil.which(script.name)
+    if script.name != "pitboss" or not script.is_file() or (known and Path(known).samefile(script)):
+        return "pitboss"
+    here = Path.cwd()
+    near = script.absolute().relative_to(here) if script.absolute().is_relative_to(here) else script.absolute()
+    return shlex.quote(str(near))
