@@ -1,0 +1,1 @@
+"""Measurements: each row against a floor of the same run, or an absolute goal; ``python -m bench [ROW ...]``."""
