@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from pitboss import __version__
+from pitboss.core.reopening import worth_resuming
+from pitboss.core.state import RunState, evolve
 from pitboss.core.views import RunView
-from pitboss.drivers.claude import ClaudeSessions, probe
-from pitboss.drivers.cookies import Census
+from pitboss.drivers.claude import ClaudeSessions, has_transcript, probe
+from pitboss.drivers.cookies import Census, stop_all
 from pitboss.drivers.git import GitWorktrees, Want, preflight
 from pitboss.drivers.orders import Orders
 from pitboss.drivers.watch import Watch
@@ -26,17 +29,17 @@ from pitboss.engine.ids import mint_run_id, mint_session_id
 from pitboss.engine.loop import Loop
 from pitboss.engine.perform import hand_for
 from pitboss.engine.viewer import Viewer
-from pitboss.errors import ManifestError, OperatorError, PitbossError, Problem
+from pitboss.errors import ManifestError, OperatorError, PitbossError, Problem, WorldError
 from pitboss.journal.lock import RunLock
-from pitboss.journal.log import Journal
+from pitboss.journal.log import Journal, replay
 from pitboss.journal.publish import ArtifactHand
 from pitboss.journal.rundir import RunDir, runs_base, write_atomic
 from pitboss.manifest.load import Loaded, PathKind, Surroundings
 from pitboss.manifest.load import load as load_manifest
 from pitboss.model import effects as e
 from pitboss.model.effects import Effect, Emit, Hand
-from pitboss.model.run import RunSpec
-from pitboss.model.signals import Opened
+from pitboss.model.run import ResumeScope, RunSpec
+from pitboss.model.signals import Opened, Reopened
 from pitboss.wire.artifacts import RunMeta, encode_meta
 from pitboss.wire.scalars import to_timestamp
 
@@ -124,8 +127,48 @@ def run(
     binary = _find_claude(os.environ)
     asked = runs_dir or (loaded.run.run_dir if loaded.manifest.run.run_dir else None)
     base = runs_base(os.environ, os.environ.get("HOME", ""), asked)
+    return _block(_begin(loaded, binary, base, model_url, Eyes(on_open, on_view, on_warning)))
+
+
+def resume(
+    run_dir: Path,
+    *,
+    scope: ResumeScope | None,
+    on_open: Callable[[RunView], None],
+    on_view: Callable[[RunView], None],
+    on_warning: Callable[[str], None],
+) -> int:
+    """Take a run over from where its journal left it, and carry it to its end.
+
+    Args:
+        run_dir: The run's own directory.
+        scope: Whom to take up; ``None``: what is unsettled of a run that was cut off, what failed of one that ended.
+        on_open: As for ``run``.
+        on_view: As for ``run``.
+        on_warning: As for ``run``.
+
+    Returns:
+        The exit code, as for ``run``.
+
+    Raises:
+        RunBusy: Another dispatcher is at work on it.
+        PitbossError: There is nothing to resume, or it cannot be.
+    """
+    return _block(_take_over(RunDir(run_dir), scope, Eyes(on_open, on_view, on_warning)))
+
+
+class Eyes(NamedTuple):
+    """Who watches from this process."""
+
+    on_open: Callable[[RunView], None]
+    on_view: Callable[[RunView], None]
+    on_warning: Callable[[str], None]
+
+
+def _block(work: Coroutine[None, None, int]) -> int:
+    """Run to the end; of a group of errors, the first that we can explain is raised."""
     try:
-        return asyncio.run(_run(loaded, binary, base, on_open, on_view, on_warning, model_url))
+        return asyncio.run(work)
     except BaseExceptionGroup as group:
         known = _known(group)
         if known is None:
@@ -189,53 +232,103 @@ async def _refuse_what_git_refuses(loaded: Loaded) -> None:
         raise ManifestError(loaded.run.manifest_path, problems)
 
 
-async def _run(
-    loaded: Loaded,
-    binary: str,
-    base: Path,
-    on_open: Callable[[RunView], None],
-    on_view: Callable[[RunView], None],
-    on_warning: Callable[[str], None],
-    model_url: str | None,
-) -> int:
+async def _begin(loaded: Loaded, binary: str, base: Path, model_url: str | None, eyes: Eyes) -> int:
     await _refuse_what_git_refuses(loaded)
     spec = _specify(loaded, binary, base, model_url)
     clock = SystemClock()
-    opened_at = clock.now()
-    meta = RunMeta(
+    first = Opened(at=clock.now(), run=spec, pid=os.getpid(), pitboss_version=__version__)
+    rundir = RunDir.create(
+        base,
+        spec.run_id,
+        snapshot=loaded.source,
+        resolved=msgspec.json.format(msgspec.json.encode(loaded.resolved), indent=2) + b"\n",
+        meta=encode_meta(_meta(spec, first.at)),
+    )
+    with RunLock.acquire(rundir.lock):
+        journal = Journal.create(rundir.journal, {"run_id": spec.run_id, "pitboss_version": __version__})
+        return await _hold(rundir, journal, clock, first, RunState(), spec, eyes)
+
+
+async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> int:
+    """Replay, survey, go on. Nothing is started or written before the old dispatcher's processes are gone."""
+    if not rundir.journal.exists():
+        raise OperatorError(f"{rundir.path} has no journal: runs of Pitboss 0.9 cannot be resumed by this version")
+    with RunLock.acquire(rundir.lock) as lock:
+        past = replay(rundir.journal)
+        state = RunState()
+        for entry in past:
+            state = evolve(state, entry.fact)
+        if state.run is None or not worth_resuming(state, scope):
+            raise OperatorError(f"nothing to resume in run {rundir.run_id}: everything it began has ended well")
+        spec = state.spec
+        if spec.rehearsal:
+            raise OperatorError("a rehearsal cannot be resumed: its scripted model is gone; rehearse it again")
+        if shutil.which(spec.claude_binary) is None:
+            raise OperatorError(f"the agent's binary {spec.claude_binary} of this run is gone; put it back to resume")
+        sweep = await asyncio.to_thread(stop_all, f"{spec.run_id}/")
+        if sweep.left:
+            left = ", ".join(str(found.pid) for found in sweep.left)
+            raise WorldError(f"processes of the old dispatcher cannot be stopped: {left}; stop them, then resume")
+        if not sweep.sure:
+            raise WorldError("it cannot be shown that nothing of the old dispatcher still runs; try again in a moment")
+        if past.torn is not None:
+            eyes.on_warning(f"the journal's last line was half written; it ends at byte {past.end} now")
+        clock = SystemClock()
+        first = Reopened(
+            at=clock.now(),
+            pid=os.getpid(),
+            pitboss_version=__version__,
+            epoch=lock.epoch,
+            scope=scope,
+            stopped=tuple(sweep.stopped),
+            transcripts=tuple(
+                name for name, actor in state.actors.items() if has_transcript(actor.session_id, actor.spec.env)
+            ),
+            fresh_ids={name: mint_session_id() for name in state.actors},
+        )
+        journal = Journal.reopen(rundir.journal, seq=past.seq, end=past.end)
+        rundir.summary.unlink(missing_ok=True)
+        return await _hold(rundir, journal, clock, first, state, spec, eyes)
+
+
+def _meta(spec: RunSpec, opened_at: float) -> RunMeta:
+    return RunMeta(
         run_id=spec.run_id,
         manifest_path=spec.manifest_path,
         pitboss_version=__version__,
         claude_version=None,
         started_at=to_timestamp(opened_at),
     )
-    rundir = RunDir.create(
-        base,
-        spec.run_id,
-        snapshot=loaded.source,
-        resolved=msgspec.json.format(msgspec.json.encode(loaded.resolved), indent=2) + b"\n",
-        meta=encode_meta(meta),
-    )
-    inherited = {name: value for name, value in os.environ.items() if not (model_url and name in CREDENTIALS)}
-    journal = Journal.create(rundir.journal, {"run_id": spec.run_id, "pitboss_version": __version__})
+
+
+async def _hold(
+    rundir: RunDir,
+    journal: Journal,
+    clock: SystemClock,
+    first: Opened | Reopened,
+    state: RunState,
+    spec: RunSpec,
+    eyes: Eyes,
+) -> int:
+    """Run the loop to its end, with everything it needs around it."""
+    inherited = {name: value for name, value in os.environ.items() if not (spec.rehearsal and name in CREDENTIALS)}
     artifacts = ArtifactHand(rundir, clock.now)
     sessions = ClaudeSessions(clock.now, Census(), inherited)
-    viewer = Viewer(on_open, on_view)
+    viewer = Viewer(eyes.on_open, eyes.on_view)
+    meta = _meta(spec, state.opened_at or first.at)
     try:
-        with RunLock.acquire(rundir.lock):
-            async with Watch(clock.now, rundir.path / "guardian.jsonl") as watch:
-                hands = _hands(rundir, artifacts, sessions, meta, clock, watch)
-                loop = Loop(journal, clock, hands, [viewer])
-                with Orders(loop.inbox.post, clock.now):
-                    first = Opened(at=opened_at, run=spec, pid=os.getpid(), pitboss_version=__version__)
-                    state = await loop.run(first)
-                viewer.show()
+        async with Watch(clock.now, rundir.path / "guardian.jsonl") as watch:
+            hands = _hands(rundir, artifacts, sessions, meta, clock, watch)
+            loop = Loop(journal, clock, hands, [viewer], state)
+            with Orders(loop.inbox.post, clock.now):
+                state = await loop.run(first)
+            viewer.show()
     finally:
         journal.close()
         artifacts.close()
         sessions.close()
     for lost in state.artifacts_lost:
-        on_warning(f"not written in full: {lost}")
+        eyes.on_warning(f"not written in full: {lost}")
     return state.exit_code or int(bool(state.artifacts_lost))
 
 
@@ -262,6 +355,7 @@ def _hands(
         e.Press: hand_for(e.Press, sessions.press),
         e.TidyWorktree: hand_for(e.TidyWorktree, worktrees.tidy),
         e.PublishWorktree: hand_for(e.PublishWorktree, artifacts.publish_worktree),
+        e.PublishTasks: hand_for(e.PublishTasks, artifacts.publish_tasks),
         e.PublishTask: hand_for(e.PublishTask, artifacts.publish_task),
         e.PublishRun: hand_for(e.PublishRun, artifacts.publish_run),
     }

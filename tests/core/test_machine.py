@@ -17,7 +17,7 @@ from pitboss.core.state import RunState
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
-from pitboss.model.run import ActorId, Certificate, Failure, Phase, SetAside, TurnResult, Usage
+from pitboss.model.run import ActorId, Certificate, Failure, Phase, ResumeScope, SetAside, TurnResult, Usage
 from pitboss.testing.doubles import Story, a_run, a_task, replay
 
 FAILURES = st.sampled_from(
@@ -233,6 +233,17 @@ class World(RuleBasedStateMachine):
         }
         self.give(orders[order])
 
+    @rule(really=st.integers(0, 4), scope=st.sampled_from([None, "unsettled", "failed", "all"]))
+    def the_dispatcher_is_killed_and_the_run_resumed(self, really: int, scope: ResumeScope | None) -> None:
+        if really:
+            return
+        self.story.killed()
+        began = [who for who in self.state.actors if any(key[0] == who for key in self.ever_started)]
+        for place in (self.preparing, self.spawning, self.running, self.tidying):
+            place.clear()  # type: ignore[attr-defined]
+        self.story.reopened(*began, scope=scope)
+        self.take_effects()
+
     @invariant()
     def what_runs_is_what_is_believed_to_run(self) -> None:
         if self.state.run is None:
@@ -262,14 +273,21 @@ class World(RuleBasedStateMachine):
             self.story.after(20.0)
             self.take_effects()
         assert self.state.exit_code is not None, f"the run does not end: {self.story.phases()}"
-        ended = [fact for fact in self.story.facts if isinstance(fact, f.RunEnded)]
-        assert 1 == len(ended)
-        settled = [fact.actor for fact in self.story.facts if isinstance(fact, f.ActorSettled)]
-        assert len(settled) == len(set(settled)), "an actor settled twice"
-        published = [effect.record.task_id for effect in self.story.asked(e.PublishTask)]
-        assert settled == published
-        (end,) = self.story.asked(e.PublishRun)
+        attempts = [(fact.actor, fact.attempt) for fact in self.story.told(f.ActorSettled)]
+        assert len(attempts) == len(set(attempts)), "an attempt settled twice"
+        assert list(self.state.order) == self.published(), "the public records are not those of the settled"
+        end = self.story.asked(e.PublishRun)[-1]
         assert set(self.state.actors) == {*end.record.not_started, *(task.task_id for task in end.record.tasks)}
+
+    def published(self) -> list[ActorId]:
+        """Whose records are in ``summary.jsonl`` after everything that was asked of it."""
+        names: list[ActorId] = []
+        for effect in self.story.effects:
+            if isinstance(effect, e.PublishTask):
+                names.append(effect.record.task_id)
+            elif isinstance(effect, e.PublishTasks):
+                names = [record.task_id for record in effect.records]
+        return names
 
     def answer_everything(self) -> None:
         for who in list(self.preparing):

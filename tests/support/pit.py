@@ -75,6 +75,7 @@ class Pit:
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
             "LC_ALL": "C.UTF-8",
+            "CLAUDE_CONFIG_DIR": str(self.home / ".claude"),
             "PITBOSS_CLAUDE_BINARY": str(install(place)),
         }
         self.repo.mkdir()

@@ -43,6 +43,18 @@ FACTS: list[tuple[f.AnyFact, str]] = [
     ),
     (f.RunEnded(at=0, exit_code=130, was_interrupted=True), "the run ended early, exit code 130"),
     (
+        f.AttemptLost(**WHO, certificate=Certificate(exit_code=None), session_id="s", resume=True),
+        "it was cut off with its dispatcher; its next attempt continues its session",
+    ),
+    (
+        f.ActorRequeued(**WHO, session_id="s", resume=False),
+        "it is taken up again; its next attempt starts afresh",
+    ),
+    (
+        f.RunReopened(at=1.0, pid=7, pitboss_version="1", epoch=2, scope="unsettled", stopped=(8, 9)),
+        "dispatcher 7 took the run over and goes on with what was not settled; stopped 2 left over from the old one",
+    ),
+    (
         f.ActorAdmitted(**WHO, session_id="s", allotment_usd=0.5),
         "it got a slot (attempt 1), session s, may spend $0.50",
     ),

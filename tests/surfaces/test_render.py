@@ -51,7 +51,8 @@ def test_a_dead_dispatcher_leaves_nobody_running() -> None:
         "write-docs                     ? Interrupted             — 2025-11-24 16:00:10           —    $0.0042"
         == lines[5]
     )
-    assert "Total: 4  Failed: 1  Interrupted: 1  NotStarted: 1  Cost: $0.24" == lines[-1]
+    assert "Total: 4  Failed: 1  Interrupted: 1  NotStarted: 1  Cost: $0.24" in lines
+    assert "Go on with it: pitboss resume 019ab000-1111" == lines[-1]
 
 
 def test_on_a_narrow_terminal_the_table_of_status_shrinks() -> None:

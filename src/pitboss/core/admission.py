@@ -62,7 +62,7 @@ def unreserved_usd(state: RunState) -> float:
     for actor in state.actors.values():
         spent = actor.cost_usd or 0.0
         holds = actor.phase in lifecycle.HOLDS_SLOT
-        held += max(actor.allotment_usd or 0.0, spent) if holds else spent
+        held += actor.past_cost_usd + (max(actor.allotment_usd or 0.0, spent) if holds else spent)
     return max(0.0, state.spec.budget_usd - held)
 
 

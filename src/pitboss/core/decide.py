@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, assert_never
 
-from pitboss.core import admission, reports, supervision
+from pitboss.core import admission, reopening, reports, supervision
 from pitboss.core.decision import Decision
 from pitboss.core.state import RunState
 from pitboss.core.views import run_record
@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
 def decide(state: RunState, signal: s.AnySignal) -> Outcome:
     """What ``signal`` leads to in ``state``. Never raises for anything the world may say."""
     d = Decision(state, signal.at)
-    if state.exit_code is not None:
+    if state.exit_code is not None and not isinstance(signal, s.Reopened):
         _after_the_end(d, signal)
         return Outcome(d.state, tuple(d.facts), tuple(d.effects))
     if isinstance(signal, s.Report):
@@ -51,6 +51,8 @@ def _handle(d: Decision, signal: s.RunSignal) -> None:
             d.note(f.RunOpened(at=d.at, run=signal.run, pid=signal.pid, pitboss_version=signal.pitboss_version))
             d.ask(e.StartGuardian(run_id=signal.run.run_id))
             d.ask(e.ProbeClaude(binary=signal.run.claude_binary))
+        case s.Reopened():
+            reopening.reopen(d, signal)
         case s.Tick():
             _tick(d)
         case s.Interrupted(by=by):

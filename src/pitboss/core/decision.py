@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pitboss.core import supervision
+from pitboss.core import resumption, supervision
 from pitboss.core.state import Actor, RunState, evolve
 from pitboss.core.views import task_record
 from pitboss.model import effects as e
@@ -41,7 +41,7 @@ class Decision:
         """Give an actor its slot and have its place to work, or at once its process, made."""
         spec = self.actor(actor_id).spec
         attempt = self.actor(actor_id).attempt + 1
-        session_id = spec.resume_session_id or spec.session_id
+        session_id = self.actor(actor_id).session_id or spec.resume_session_id or spec.session_id
         self.note(
             f.ActorAdmitted(
                 at=self.at, actor=actor_id, attempt=attempt, session_id=session_id, allotment_usd=allotment_usd
@@ -75,9 +75,9 @@ class Decision:
             cookie=self._cookie(actor_id),
             binary=run.claude_binary,
             cwd=actor.worktree.cwd if actor.worktree else spec.directory,
-            prompt=spec.prompt,
+            prompt=resumption.prompt(spec.prompt) if actor.resume else spec.prompt,
             session_id=actor.session_id,
-            resume=spec.resume_session_id is not None,
+            resume=actor.resume or spec.resume_session_id is not None,
             model=spec.model,
             effort=spec.effort,
             tools=spec.tools,

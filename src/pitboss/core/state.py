@@ -60,6 +60,14 @@ class Actor(Frozen, frozen=True, kw_only=True):
     phase: Phase = Phase.QUEUED
     attempt: int = 0
     session_id: str = ""
+    resume: bool = False
+    """The next attempt, or the present one, continues a session that an earlier one began."""
+    first_at: float = 0.0
+    """When it first got a slot."""
+    past_usage: Usage = Usage()
+    """Tokens of earlier attempts."""
+    past_cost_usd: float = 0.0
+    """Money of earlier attempts."""
     allotment_usd: float | None = None
     admitted_at: float = 0.0
     process_at: float = 0.0
@@ -89,6 +97,16 @@ class Actor(Frozen, frozen=True, kw_only=True):
     set_aside: SetAside | None = None
     status: Status | None = None
     note: str = ""
+
+    @property
+    def all_usage(self) -> Usage:
+        """Tokens of all its attempts."""
+        return self.past_usage + self.usage
+
+    @property
+    def all_cost_usd(self) -> float | None:
+        """Money of all its attempts; ``None`` while nothing is known."""
+        return None if self.cost_usd is None and not self.past_cost_usd else self.past_cost_usd + (self.cost_usd or 0)
 
 
 class Draining(Frozen, frozen=True, kw_only=True):
@@ -152,7 +170,7 @@ class RunState(Frozen, frozen=True, kw_only=True):
     @property
     def spent_usd(self) -> float:
         """Money spent by every actor so far, as well as it is known."""
-        return sum(actor.cost_usd or 0.0 for actor in self.actors.values())
+        return sum(actor.all_cost_usd or 0.0 for actor in self.actors.values())
 
 
 def evolve(state: RunState, fact: f.AnyFact) -> RunState:
@@ -178,6 +196,11 @@ def _reindex(state: RunState, before: Actor, after: Actor) -> RunState:
     if before.phase is Phase.QUEUED:
         waiting = tuple(other for other in waiting if other != name)
         live = (*live, name)
+    elif after.phase is Phase.QUEUED:
+        queued = {*waiting, name}
+        waiting = tuple(each for each in state.actors if each in queued)
+        live = tuple(other for other in live if other != name)
+        order = tuple(other for other in order if other != name)
     elif after.phase not in lifecycle.HOLDS_SLOT and before.phase in lifecycle.HOLDS_SLOT:
         live = tuple(other for other in live if other != name)
     if after.phase is Phase.SETTLED:
@@ -196,6 +219,24 @@ def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:
                 actors={spec.id: Actor(spec=spec) for spec in run.tasks},
                 waiting=tuple(spec.id for spec in run.tasks),
                 starts_limit=run.max_starts,
+            )
+        case f.RunReopened():
+            return replace(
+                state,
+                pitboss_version=fact.pitboss_version,
+                ended_at=0.0,
+                exit_code=None,
+                was_interrupted=False,
+                guardian_pid=None,
+                guardian_losses=0,
+                starts_limit=state.spec.max_starts,
+                throttled_until=0.0,
+                throttled_at=0.0,
+                throttle_reason="",
+                draining=None,
+                interrupted=False,
+                stop_ordered=False,
+                artifacts_lost=(),
             )
         case f.GuardianStarted(pid=pid):
             return replace(state, guardian_pid=pid)
@@ -241,7 +282,10 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
                 session_id=fact.session_id,
                 allotment_usd=fact.allotment_usd,
                 admitted_at=fact.at,
+                first_at=actor.first_at or fact.at,
             )
+        case f.AttemptLost() | f.ActorRequeued():
+            return _requeue(actor, fact)
         case f.WorktreeMade():
             worktree = Worktree(
                 path=fact.path,
@@ -322,6 +366,24 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
             )
         case _:
             assert_never(fact)
+
+
+def _requeue(actor: Actor, fact: f.AttemptLost | f.ActorRequeued) -> Actor:
+    """What an actor keeps for its next attempt: its place, its session, its account."""
+    return Actor(
+        spec=actor.spec,
+        attempt=actor.attempt,
+        session_id=fact.session_id,
+        resume=fact.resume,
+        first_at=actor.first_at,
+        past_usage=actor.all_usage,
+        past_cost_usd=actor.all_cost_usd or 0.0,
+        worktree=actor.worktree,
+        set_aside=actor.set_aside,
+        tool_calls=actor.tool_calls,
+        retries=actor.retries,
+        final_message=actor.final_message,
+    )
 
 
 def _begin_stop(actor: Actor, fact: f.StopBegan) -> Actor:

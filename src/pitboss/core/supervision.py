@@ -133,4 +133,6 @@ def explain(actor: Actor, status: Status) -> tuple[Failure | None, str]:
         case Status.CANCELLED:
             return Failure(kind="unknown", message="stopped by the operator"), note
         case _:
+            if actor.failure is None and actor.turn is not None:
+                return Failure(kind="unknown", message=actor.turn.text[:240]), note
             return actor.failure or Failure(kind="no_result", message="it ended without a result"), note

@@ -108,7 +108,7 @@ def run_view(state: RunState) -> RunView:
         max_parallel=run.max_parallel,
         budget_usd=run.budget_usd,
         spent_usd=state.spent_usd,
-        usage=sum((actor.usage for actor in state.actors.values()), Usage()),
+        usage=sum((actor.all_usage for actor in state.actors.values()), Usage()),
         guarded=state.guardian_pid is not None,
         actors=tuple(actor_view(state, actor, waits) for actor in state.actors.values()),
     )
@@ -126,8 +126,8 @@ def actor_view(state: RunState, actor: Actor, waits: str) -> ActorView:
         prompt=next(iter(actor.spec.prompt.strip().splitlines()), ""),
         started_at=actor.admitted_at,
         ended_at=actor.ended_at,
-        usage=actor.usage,
-        cost_usd=actor.cost_usd,
+        usage=actor.all_usage,
+        cost_usd=actor.all_cost_usd,
         exit_code=actor.certificate.exit_code if actor.certificate else None,
         doing=_doing(actor, waits),
         tool_calls=actor.tool_calls,
@@ -208,16 +208,16 @@ def task_record(state: RunState, actor_id: ActorId) -> TaskRecord:
         task_id=actor_id,
         status=actor.status or Status.FAILED,
         exit_code=actor.certificate.exit_code if actor.certificate else None,
-        started_at=actor.admitted_at,
+        started_at=actor.first_at,
         ended_at=actor.ended_at,
         worktree_path=actor.worktree.path if actor.worktree else None,
         log_path=_log_path(state, actor_id),
-        usage=actor.usage,
-        session_id=actor.session_id if actor.process_at else None,
+        usage=actor.all_usage,
+        session_id=actor.session_id if actor.process_at or actor.resume else None,
         final_message=actor.final_message,
         model=actor.spec.model,
         failure=actor.failure,
-        cost_usd=actor.cost_usd,
+        cost_usd=actor.all_cost_usd,
         set_aside=actor.set_aside,
         note=actor.note,
     )
@@ -259,7 +259,16 @@ class Recorded(Protocol):
 
 Entry = TypeVar("Entry", bound=Recorded)
 
-SHARED = (f.RunOpened, f.StartsThrottled, f.StartsRecovered, f.DrainBegan, f.StopOrdered, f.GuardianLost, f.RunEnded)
+SHARED = (
+    f.RunOpened,
+    f.RunReopened,
+    f.StartsThrottled,
+    f.StartsRecovered,
+    f.DrainBegan,
+    f.StopOrdered,
+    f.GuardianLost,
+    f.RunEnded,
+)
 """Facts about the whole run that explain what happens to each actor."""
 
 

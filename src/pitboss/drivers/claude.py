@@ -316,6 +316,18 @@ def _utc_offset(now: float) -> int:
     return time.localtime(now).tm_gmtoff
 
 
+def has_transcript(session_id: str, env: Mapping[str, str]) -> bool:
+    """True if Claude Code can continue the session: it has written its transcript below its own folder.
+
+    Args:
+        session_id: The session.
+        env: The actor's own environment, which may have moved that folder.
+    """
+    where = os.environ | dict(env)
+    home = Path(where.get("CLAUDE_CONFIG_DIR") or Path(where.get("HOME", ""), ".claude"))
+    return bool(session_id) and any(home.glob(f"projects/*/{session_id}.jsonl"))
+
+
 async def probe(effect: ProbeClaude, emit: Emit, *, clock: Clock) -> str | None:
     """Ask the binary for its version; ``None`` if it does not say within ``PROBE_SECS``. Never fails."""
     heard = bytearray()

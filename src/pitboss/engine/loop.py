@@ -80,9 +80,19 @@ class Loop:
         clock: Clock,
         hands: Mapping[type[Effect], Hand],
         watchers: Sequence[Watcher] = (),
+        state: RunState | None = None,
     ) -> None:
+        """Prepare to run.
+
+        Args:
+            journal: Where facts go.
+            clock: What time it is.
+            hands: Who carries out which effect.
+            watchers: Told of each new state.
+            state: What the journal has led to already, for a run that is taken over.
+        """
         self.inbox = Inbox()
-        self.state = RunState()
+        self.state = state or RunState()
         self._journal = journal
         self._clock = clock
         self._hands = hands
@@ -97,12 +107,14 @@ class Loop:
         self.inbox.post(first)
         async with asyncio.TaskGroup() as group:
             performer = Performer(self._hands, group, self._clock, self.inbox.post)
-            while self.state.exit_code is None:
+            opening = True  # a run that is taken over may have had its end already
+            while opening or self.state.exit_code is None:
                 batch = await self.inbox.take(self._patience())
                 due = next_deadline(self.state)
                 if not batch or (due is not None and due <= self._clock.now()):
                     batch.append(Arrived(Tick(at=self._clock.now()), 0))
                 await self._turn(batch, performer)
+                opening = False
             await performer.finish()
         await self._turn(self.inbox.take_nowait(), performer)  # what the last hands had to say
         return self.state

@@ -6,10 +6,12 @@ format, ``journal.reader`` the reading side, which is also to be had here. Calle
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from pitboss.journal.appender import Appender
+from pitboss.journal.disk import disk_errors
 from pitboss.journal.entries import Entry, Scalar, encode_entry, encode_header
 from pitboss.journal.reader import Follower, Replay, Torn, last_entries, replay
 from pitboss.model.facts import Fact
@@ -36,6 +38,22 @@ class Journal:
             WorldError: If it exists or cannot be written.
         """
         return cls(Appender.create(path, encode_header(header)))
+
+    @classmethod
+    def reopen(cls, path: Path, *, seq: int, end: int) -> Journal:
+        """Goes on with a journal behind its last sound fact; what a crash left half written behind it is cut off.
+
+        Args:
+            path: Where.
+            seq: The number of its last fact.
+            end: Where that fact's line ends, in bytes.
+
+        Raises:
+            WorldError: If it cannot be written.
+        """
+        with disk_errors("repair", path):
+            os.truncate(path, end)
+        return cls(Appender.open(path), seq=seq)
 
     def append(self, fact: Fact, *, cause: int, by: str) -> int:
         """Adds a fact to what the next ``sync`` commits; never blocks.

@@ -15,7 +15,7 @@ from pitboss.errors import WorldError
 from pitboss.journal.appender import Appender
 from pitboss.journal.disk import disk_errors, write_atomic
 from pitboss.journal.rundir import RunDir
-from pitboss.model.effects import Emit, PublishRun, PublishTask, PublishWorktree
+from pitboss.model.effects import Emit, PublishRun, PublishTask, PublishTasks, PublishWorktree
 from pitboss.model.records import TaskRecord
 from pitboss.model.signals import ArtifactFailed, ArtifactWritten
 from pitboss.wire.artifacts import decode_tasks, encode_run, encode_task
@@ -36,6 +36,9 @@ class ArtifactHand:
         self._run = run
         self._clock = clock
         self._lines = Appender.open(run.summary_lines)
+        self._settled = asyncio.Event()
+        """Cleared while the file is being written anew."""
+        self._settled.set()
         self._published = {_identity(record) for record in decode_tasks(run.summary_lines.read_bytes()).records}
 
     async def publish_worktree(self, effect: PublishWorktree, emit: Emit) -> None:
@@ -57,6 +60,7 @@ class ArtifactHand:
 
     async def publish_task(self, effect: PublishTask, emit: Emit) -> None:
         """Adds a record to ``summary.jsonl``, unless it is there; those who ask at the same time share one flush."""
+        await self._settled.wait()
         identity = _identity(effect.record)
         if identity not in self._published:
             self._published.add(identity)
@@ -67,6 +71,22 @@ class ArtifactHand:
             emit(self._failed(self._run.summary_lines, error))
         else:
             emit(ArtifactWritten(at=self._clock(), path=str(self._run.summary_lines)))
+
+    async def publish_tasks(self, effect: PublishTasks, emit: Emit) -> None:
+        """Writes ``summary.jsonl`` anew; a record that is to be added meanwhile waits for it."""
+        data = b"".join(encode_task(record) + b"\n" for record in effect.records)
+        self._settled.clear()
+        try:
+            self._lines.close()
+            await asyncio.to_thread(write_atomic, self._run.summary_lines, data)
+            self._lines = Appender.open(self._run.summary_lines)
+        except WorldError as error:
+            emit(self._failed(self._run.summary_lines, error))
+        else:
+            self._published = {_identity(record) for record in effect.records}
+            emit(ArtifactWritten(at=self._clock(), path=str(self._run.summary_lines)))
+        finally:
+            self._settled.set()
 
     async def publish_run(self, effect: PublishRun, emit: Emit) -> None:
         """Puts ``summary.json`` in place, whole."""

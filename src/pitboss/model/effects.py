@@ -104,6 +104,12 @@ class PublishTask(Effect, frozen=True, kw_only=True):
     record: TaskRecord
 
 
+class PublishTasks(Effect, frozen=True, kw_only=True):
+    """Write ``summary.jsonl`` anew from what is known: a resume makes true again what a crash left half done."""
+
+    records: tuple[TaskRecord, ...]
+
+
 class PublishRun(Effect, frozen=True, kw_only=True):
     """Write ``summary.json``."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from pitboss.model.effects import Rung
-from pitboss.model.run import ActorId, Certificate, Failure, RunSpec, SetAside, Status, TurnResult, Usage
+from pitboss.model.run import ActorId, Certificate, Failure, ResumeScope, RunSpec, SetAside, Status, TurnResult, Usage
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="fact", omit_defaults=True):
@@ -32,6 +32,16 @@ class RunOpened(Fact, frozen=True, kw_only=True):
     run: RunSpec
     pid: int
     pitboss_version: str
+
+
+class RunReopened(Fact, frozen=True, kw_only=True):
+    """Another dispatcher took the run over; whatever the old one still had running is stopped."""
+
+    pid: int
+    pitboss_version: str
+    epoch: int
+    scope: ResumeScope
+    stopped: tuple[int, ...] = ()
 
 
 class GuardianStarted(Fact, frozen=True, kw_only=True):
@@ -57,6 +67,23 @@ class ActorAdmitted(ActorFact, frozen=True, kw_only=True):
 
     session_id: str
     allotment_usd: float | None = None
+
+
+class AttemptLost(ActorFact, frozen=True, kw_only=True):
+    """An attempt was cut off with its dispatcher; its processes are gone and the actor waits for its next attempt."""
+
+    certificate: Certificate
+    session_id: str
+    """Of the next attempt."""
+    resume: bool
+    """True if the next attempt continues its session, False if it starts afresh."""
+
+
+class ActorRequeued(ActorFact, frozen=True, kw_only=True):
+    """A settled actor is taken up again, on an operator's order."""
+
+    session_id: str
+    resume: bool
 
 
 class WorktreeMade(ActorFact, frozen=True, kw_only=True):
@@ -251,6 +278,7 @@ class RunEnded(Fact, frozen=True, kw_only=True):
 
 RunFact = (
     RunOpened
+    | RunReopened
     | GuardianStarted
     | GuardianLost
     | ClaudeIdentified
@@ -267,6 +295,8 @@ RunFact = (
 
 AnyActorFact = (
     ActorAdmitted
+    | AttemptLost
+    | ActorRequeued
     | WorktreeMade
     | WorktreeFailed
     | ProcessStarted

@@ -19,6 +19,8 @@ ActorId = NewType("ActorId", str)
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 CleanupMode = Literal["always", "on_success", "never"]
+ResumeScope = Literal["unsettled", "failed", "all"]
+"""Which actors a resume takes up: those without a record, also those that did not succeed, or everyone."""
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True):

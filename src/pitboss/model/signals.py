@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pitboss.model.run import ActorId, Certificate, Failure, RunSpec, SetAside, TurnResult, Usage
+from pitboss.model.run import ActorId, Certificate, Failure, ResumeScope, RunSpec, SetAside, TurnResult, Usage
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="signal"):
@@ -30,6 +30,23 @@ class Opened(Signal, frozen=True, kw_only=True):
     run: RunSpec
     pid: int
     pitboss_version: str
+
+
+class Reopened(Signal, frozen=True, kw_only=True):
+    """The first signal of a dispatcher that takes over a run; its survey of what really exists is in it."""
+
+    pid: int
+    pitboss_version: str
+    epoch: int
+    """Which dispatcher of this run it is, from 1."""
+    scope: ResumeScope | None = None
+    """Whom to take up; ``None`` leaves it to how the run stands: cut off, or ended."""
+    stopped: tuple[int, ...] = ()
+    """Pids of the old dispatcher's processes that still lived and were stopped; none is left."""
+    transcripts: tuple[ActorId, ...] = ()
+    """Actors whose session can be continued: its transcript is there."""
+    fresh_ids: dict[ActorId, str] = {}
+    """A session id for each actor, for those who start afresh although their old id is taken."""
 
 
 class Tick(Signal, frozen=True, kw_only=True):
@@ -207,6 +224,7 @@ class EffectFailed(Signal, frozen=True, kw_only=True):
 
 RunSignal = (
     Opened
+    | Reopened
     | Tick
     | Drain
     | Stop

@@ -72,10 +72,14 @@ def sentence(fact: f.AnyFact) -> str:
     return words.clean(text)
 
 
-def _about_the_run(fact: f.RunFact) -> str:
+def _about_the_run(fact: f.RunFact) -> str:  # noqa: C901 - a flat match
     match fact:
         case f.RunOpened():
             return f"the run began: {words.plural(len(fact.run.tasks), 'task')}, {_caps(fact)} (dispatcher {fact.pid})"
+        case f.RunReopened():
+            whom = {"unsettled": "what was not settled", "failed": "what did not succeed", "all": "everything"}
+            stopped = f"; stopped {len(fact.stopped)} left over from the old one" if fact.stopped else ""
+            return f"dispatcher {fact.pid} took the run over and goes on with {whom[fact.scope]}{stopped}"
         case f.GuardianStarted():
             return f"a guardian watches over the run (process {fact.pid})"
         case f.GuardianLost():
@@ -108,6 +112,10 @@ def _about_an_actor(fact: f.AnyActorFact) -> str:  # noqa: C901 - a flat match, 
     match fact:
         case f.ActorAdmitted():
             return _admitted(fact)
+        case f.AttemptLost():
+            return f"it was cut off with its dispatcher; its next attempt {_next(fact.resume)}"
+        case f.ActorRequeued():
+            return f"it is taken up again; its next attempt {_next(fact.resume)}"
         case f.WorktreeMade():
             made = "new branch" if fact.created_branch else "branch"
             return f"its worktree stands at {fact.path}, on {made} {fact.branch} from {fact.base[:10]}"
@@ -158,6 +166,10 @@ def _caps(fact: f.RunOpened) -> str:
     run = fact.run
     money = "" if run.budget_usd is None else f", at most {words.money(run.budget_usd)}"
     return f"at most {run.max_parallel} at once{money}{', a rehearsal' if run.rehearsal else ''}"
+
+
+def _next(resume: bool) -> str:  # noqa: FBT001 - a field of the fact
+    return "continues its session" if resume else "starts afresh"
 
 
 def _admitted(fact: f.ActorAdmitted) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -22,8 +22,11 @@ from pitboss.surfaces.faults import Commands, is_quiet, manifest_trouble, voice
 from pitboss.surfaces.outlet import Outlet, occupy_standard_descriptors, stderr, stdout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pitboss.core.views import RunView
     from pitboss.manifest.load import Loaded
+    from pitboss.model.run import ResumeScope
 
 __all__ = ["cli", "main"]
 
@@ -217,13 +220,61 @@ def demo(keep: bool, fake: bool) -> None:  # noqa: FBT001 - click hands options 
     sys.exit(stage.verdict(code, view))
 
 
+@cli.command()
+@run_argument
+@click.option("--failed", "scope", flag_value="failed", help="Also what has settled without success.")
+@click.option("--all", "scope", flag_value="all", help="Everything again, what succeeded included.")
+@runs_option
+@voice
+def resume(run: str, scope: ResumeScope | None, run_dir: str | None) -> None:
+    """Go on with a run whose dispatcher is gone, or with what did not succeed in one that has ended.
+
+    Whatever the old dispatcher left running is stopped first. Every unfinished task continues in its own worktree, on
+    its own branch, in its own session; those that wait are started, those that are settled stay so. On a run that was
+    cut off, --failed takes up what had failed too.
+    """
+    from pitboss import compose
+    from pitboss.surfaces import client
+
+    folder = client.open_run(client.base(run_dir), run).path
+    failed_before: list[int] = []
+
+    def work(eyes: Eyes) -> int:
+        def opened(view: RunView) -> None:
+            failed_before.append(view.failed)
+            eyes["on_open"](view)
+
+        return compose.resume(
+            folder, scope=scope, on_open=opened, on_view=eyes["on_view"], on_warning=eyes["on_warning"]
+        )
+
+    code, _ = _watch(work)
+    if any(failed_before) and not is_quiet():
+        stderr().line(f"{failed_before[0]} had failed before and stay so; --failed takes them up too")
+    sys.exit(code)
+
+
 def _carry_out(loaded: Loaded, *, run_dir: str | None, model_url: str | None = None) -> tuple[int, RunView | None]:
     """Run a loaded manifest under the operator's eyes; gives the exit code and the last view."""
     from pitboss import compose
+
+    _warn(loaded, stderr())
+    return _watch(lambda eyes: compose.run(loaded, runs_dir=run_dir, model_url=model_url, **eyes))
+
+
+class Eyes(TypedDict):
+    """What a running pit tells the one who started it."""
+
+    on_open: Callable[[RunView], None]
+    on_view: Callable[[RunView], None]
+    on_warning: Callable[[str], None]
+
+
+def _watch(work: Callable[[Eyes], int]) -> tuple[int, RunView | None]:
+    """Do a run's work under the operator's eyes; gives the exit code and the last view."""
     from pitboss.surfaces.progress import Floor, Lines, Watcher, may_redraw
 
     out, err = stdout(), stderr()
-    _warn(loaded, err)
     redraw = may_redraw(out)
     watcher = Watcher(Floor(out) if redraw else Lines(out, err))
     newest: list[RunView] = []
@@ -238,9 +289,7 @@ def _carry_out(loaded: Loaded, *, run_dir: str | None, model_url: str | None = N
         see(view)
 
     try:
-        code = compose.run(
-            loaded, runs_dir=run_dir, on_open=opened, on_view=see, on_warning=watcher.say, model_url=model_url
-        )
+        code = work({"on_open": opened, "on_view": see, "on_warning": watcher.say})
     finally:
         trouble = watcher.close()
     if trouble is not None:

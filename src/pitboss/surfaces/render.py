@@ -117,6 +117,10 @@ def status_lines(view: RunView, *, state: str, now: float, width: int | None = N
         )
     yield table.rule()
     yield _totals(view, over=over)
+    if over:
+        yield from _whereabouts(view)
+    if state == "interrupted" and not view.rehearsal:
+        yield f"Go on with it: {words.program()} resume {words.short_id(view.run_id)}"
 
 
 def _status_table(view: RunView, width: int | None) -> Table:

@@ -2,7 +2,8 @@
 """What a fake session has spent: per turn, per process, and over the whole session, resumes included.
 
 The numbers follow the real CLI: ``usage`` of a result is the turn's own, ``total_cost_usd`` and ``modelUsage`` go on
-over all turns and processes of a session, and a budget counts this process only. Kept under ``$HOME/.claude-fake``.
+over all turns and processes of a session, and a budget counts this process only. Kept below the folder that
+`home` names.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ _MODEL_NAMES = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCre
 
 
 def home() -> str:
-    """The fake's own folder; never the user's ``~/.claude``."""
-    return os.path.join(os.environ.get("HOME", "."), ".claude-fake")
+    """Where sessions are kept, as the real one does below its own folder; never in the user's ``~/.claude``."""
+    own = os.environ.get("CLAUDE_CONFIG_DIR") or os.path.join(os.environ.get("HOME", "."), ".claude-fake")
+    return os.path.join(own, "projects", "fake")
 
 
 def read_usage(usage: Frame) -> Tokens:
@@ -57,7 +59,7 @@ class Ledger:
     """The account of one session."""
 
     def __init__(self, session_id: str) -> None:
-        self._path = os.path.join(home(), f"{session_id}.json")
+        self._path = os.path.join(home(), f"{session_id}.jsonl")
         self._models: _Account = {}
         self._since_result: _Account = {}
         self._turn: Tokens = _NOTHING

@@ -1,0 +1,108 @@
+"""What follows when another dispatcher takes a run over: compare what was believed with what was found, and go on.
+
+The survey in the signal says that nothing of the old dispatcher runs any more, and whose session can be continued.
+Every actor is then taken up from where the journal left it, exactly once: who was cut off gets another attempt in its
+own worktree and session; whose work had ended is settled; who was being put away is put away again, which is
+idempotent; who is settled stays so, unless the operator wants more.
+"""
+
+from __future__ import annotations
+
+from pitboss.core.decision import Decision
+from pitboss.core.lifecycle import HAS_PROCESS
+from pitboss.core.state import Actor, RunState
+from pitboss.core.views import task_record
+from pitboss.model import effects as e
+from pitboss.model import facts as f
+from pitboss.model import signals as s
+from pitboss.model.run import Certificate, Phase, ResumeScope, Status
+
+
+def worth_resuming(state: RunState, scope: ResumeScope | None) -> bool:
+    """True unless the run had ended and nobody in it is to be taken up again."""
+    return (
+        state.exit_code is None
+        or scope == "all"
+        or bool(state.waiting)
+        or any(actor.status is not Status.SUCCESS for actor in state.actors.values())
+    )
+
+
+def reopen(d: Decision, signal: s.Reopened) -> None:
+    """Take the run over."""
+    scope: ResumeScope = signal.scope or ("unsettled" if d.state.exit_code is None else "failed")
+    d.note(
+        f.RunReopened(
+            at=d.at,
+            pid=signal.pid,
+            pitboss_version=signal.pitboss_version,
+            epoch=signal.epoch,
+            scope=scope,
+            stopped=signal.stopped,
+        )
+    )
+    d.ask(e.StartGuardian(run_id=d.state.spec.run_id))
+    d.ask(e.ProbeClaude(binary=d.state.spec.claude_binary))
+    for actor in list(d.state.actors.values()):
+        _take_up(d, actor, signal, scope)
+    d.ask(e.PublishTasks(records=tuple(task_record(d.state, name) for name in d.state.order)))
+
+
+def _take_up(d: Decision, actor: Actor, signal: s.Reopened, scope: ResumeScope) -> None:
+    match actor.phase:
+        case Phase.QUEUED:
+            pass
+        case Phase.SETTLED:
+            if scope == "all" or (scope == "failed" and actor.status is not Status.SUCCESS):
+                d.note(_requeued(d, actor, signal, again=actor.status is Status.SUCCESS))
+        case Phase.TIDYING:
+            d.tidy(actor.spec.id)
+        case _ if _was_over(actor):
+            _end(d, actor)
+        case _:
+            resume = _can_resume(actor, signal)
+            d.note(
+                f.AttemptLost(
+                    **d.about(actor.spec.id),
+                    certificate=Certificate(exit_code=None),
+                    session_id=_next_session(actor, signal, resume=resume),
+                    resume=resume,
+                )
+            )
+
+
+def _was_over(actor: Actor) -> bool:
+    """Its work had ended, or its time was up: only its process was still being ended."""
+    return actor.phase in HAS_PROCESS and actor.stopping is not None and actor.stopping.reason != "stop"
+
+
+def _end(d: Decision, actor: Actor) -> None:
+    d.note(
+        f.ProcessEnded(
+            **d.about(actor.spec.id),
+            certificate=Certificate(exit_code=None),
+            usage=actor.usage,
+            cost_usd=actor.cost_usd,
+            final_message=actor.final_message,
+        )
+    )
+    d.tidy(actor.spec.id)
+
+
+def _requeued(d: Decision, actor: Actor, signal: s.Reopened, *, again: bool) -> f.ActorRequeued:
+    """``again``: its work was done and is wanted once more, so its session is not continued."""
+    resume = not again and _can_resume(actor, signal)
+    return f.ActorRequeued(
+        **d.about(actor.spec.id), session_id=_next_session(actor, signal, resume=resume), resume=resume
+    )
+
+
+def _can_resume(actor: Actor, signal: s.Reopened) -> bool:
+    return actor.spec.id in signal.transcripts
+
+
+def _next_session(actor: Actor, signal: s.Reopened, *, resume: bool) -> str:
+    """The same session where it goes on, or where its id is still free; else a fresh one."""
+    if resume or not _can_resume(actor, signal):
+        return actor.session_id
+    return signal.fresh_ids[actor.spec.id]
