@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pitboss.drivers import sweep
+from pitboss.drivers import lookout
 from pitboss.drivers.cookies import COOKIE, Census, Finding, Found, stop_all
-from pitboss.drivers.sweep import LOOK_PASSES, STRIKE_SECS, Hunt, Known, Lookout, Place, Snapshot, Step, send, strike
+from pitboss.drivers.lookout import LOOK_PASSES, Known, Lookout, Place, Snapshot
+from pitboss.drivers.sweep import STRIKE_SECS, Hunt, Step, send, strike
 from support.children import DAEMON, IMMORTAL, alive, assert_gone, hopper, hops, new_run, python, sh, started, until
 
 
@@ -122,11 +123,13 @@ async def test_a_process_that_takes_its_cookie_late_is_found() -> None:
         assert process.stdin is not None
         process.stdin.write(b"go\n")
         await until(lambda: "sleep" in psutil.Process(process.pid).name())
-        assert [process.pid] == [one.pid for one in await census.holders(cookie)]
+        async with asyncio.timeout(10):  # in the middle of its exec it has no environment to show
+            while [process.pid] != [one.pid for one in await census.holders(cookie)]:
+                pass
 
 
 def test_those_who_answered_are_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pitboss.drivers.sweep.SETTLED_SECS", -1.0)
+    monkeypatch.setattr("pitboss.drivers.lookout.SETTLED_SECS", -1.0)
     asked: list[int] = []
     environ = psutil.Process.environ
 
@@ -146,7 +149,7 @@ def test_those_who_answered_are_not_asked_again(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_number_that_was_reused_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A group leader is recognized by its start time, all others by where they stand."""
-    monkeypatch.setattr("pitboss.drivers.sweep.SETTLED_SECS", -1.0)
+    monkeypatch.setattr("pitboss.drivers.lookout.SETTLED_SECS", -1.0)
     cookie = f"{new_run()}/a/1"
     env = {**os.environ, COOKIE: cookie}
     lookout = Lookout()
@@ -159,7 +162,7 @@ def test_a_number_that_was_reused_is_asked_again(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(psutil.Process, "environ", lambda _: {"A": "stranger"})
         assert [] == lookout.look().carrying(cookie)
         monkeypatch.undo()
-        monkeypatch.setattr("pitboss.drivers.sweep.SETTLED_SECS", -1.0)
+        monkeypatch.setattr("pitboss.drivers.lookout.SETTLED_SECS", -1.0)
         assert [] == lookout.look().carrying(cookie)
         lookout._known[leader.pid] = lookout._known[leader.pid]._replace(process=psutil.Process(), seen=0.0)
         lookout._known[member] = lookout._known[member]._replace(place=Place(1, 1))
@@ -167,7 +170,7 @@ def test_a_number_that_was_reused_is_asked_again(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_known_holder_that_became_a_zombie_holds_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pitboss.drivers.sweep.SETTLED_SECS", -1.0)
+    monkeypatch.setattr("pitboss.drivers.lookout.SETTLED_SECS", -1.0)
     lookout, cookie = Lookout(), f"{new_run()}/a/1"
     with subprocess.Popen(sh("read line"), stdin=subprocess.PIPE, env={COOKIE: cookie}) as holder:
         assert [holder.pid] == [one.pid for one in lookout.look().carrying(cookie)]
@@ -231,14 +234,14 @@ def test_only_the_leader_of_its_session_can_vouch_for_one_that_vanished(
         try:
             if leader == "gone":
                 shell.wait()
-            ask = sweep._ask
+            ask = lookout._ask
 
             def vanishing(pid: int, place: Place) -> Known:
                 if pid == member:
                     raise psutil.NoSuchProcess(pid)
                 return ask(pid, place)
 
-            monkeypatch.setattr(sweep, "_ask", vanishing)
+            monkeypatch.setattr(lookout, "_ask", vanishing)
             assert (leader == "alive") == Lookout().look().sure
         finally:
             os.killpg(shell.pid, signal.SIGKILL)
@@ -374,7 +377,7 @@ async def test_stop_all_stops_a_whole_run_and_nothing_else(tmp_path: Path) -> No
         await third.said("ready")
         sweep = await asyncio.to_thread(stop_all, f"{run}/", grace_secs=0.1)
         assert () == sweep.left
-        assert 4 == len(sweep.stopped)
+        assert 4 <= len(sweep.stopped)  # five if the daemon was met on its way to becoming one
         assert signal.SIGKILL == (await second.child.wait()).signal
         assert signal.SIGTERM == (await third.child.wait()).signal
         assert alive(other.child.pid)

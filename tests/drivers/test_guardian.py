@@ -187,6 +187,12 @@ def _install(home: Path) -> None:
     """A copy of what a guardian needs."""
     sources = Path(pitboss.__file__).parent
     (home / "pitboss/drivers").mkdir(parents=True)
-    for name in ("__init__.py", "drivers/__init__.py", "drivers/sweep.py", "drivers/guardian_main.py"):
+    for name in (
+        "__init__.py",
+        "drivers/__init__.py",
+        "drivers/lookout.py",
+        "drivers/sweep.py",
+        "drivers/guardian_main.py",
+    ):
         shutil.copy(sources / name, home / "pitboss" / name)
     shutil.copytree(Path(psutil.__file__).parent, home / "psutil", ignore=shutil.ignore_patterns("tests"))

@@ -249,8 +249,8 @@ async def test_a_daemon_that_ignores_everything_is_found_by_its_cookie_and_kille
     async with started(python(DAEMON), tmp_path) as it:
         certificate = await buried(it, grace_secs=0.1)
         assert certificate.complete
-        assert 1 == len(certificate.stopped)
-        assert not _running(certificate.stopped[0])
+        assert certificate.stopped  # more than one if it was met on its way to becoming a daemon
+        assert not any(_running(pid) for pid in certificate.stopped)
 
 
 async def test_a_descendant_with_an_empty_environment_is_found_by_its_group(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 
-from pitboss.drivers.sweep import COOKIE, Finding, Found, Lookout, Snapshot, Sweep, stop_all
+from pitboss.drivers.lookout import COOKIE, Finding, Found, Lookout, Snapshot
+from pitboss.drivers.sweep import Sweep, stop_all
 
 __all__ = ["COOKIE", "Census", "Finding", "Found", "Sweep", "stop_all"]
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 
 import pitboss
+from pitboss.drivers.lookout import COOKIE
 from pitboss.drivers.process import Child
-from pitboss.drivers.sweep import COOKIE
 from pitboss.errors import WorldError
 
 __all__ = ["Guardian"]

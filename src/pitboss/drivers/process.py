@@ -9,7 +9,7 @@ reach it, it cannot open that terminal, and all that it starts is found by group
 its caller put into its environment.
 
 What differs on macOS: there is no pidfd, so a thread per child waits for its end; pipes keep the size the system
-gives them; the system hides the environment of its own protected binaries (see ``sweep``).
+gives them; the system hides the environment of its own protected binaries (see ``lookout``).
 """
 
 from __future__ import annotations
