@@ -206,6 +206,17 @@ def version(place: Path) -> Row:
     return Row("pitboss --version", "<= 60 ms", f"{ours:.0f} ms", ours <= 60, f"the bare interpreter {bare:.0f} ms")
 
 
+def _crash(name: str) -> Callable[[Path], Row]:
+    """A row of ``crash``, which needs ``Row`` from here and the tests' harness: loaded when it is measured."""
+
+    def measure(place: Path) -> Row:
+        from bench import crash
+
+        return crash.ROWS[name](place)
+
+    return measure
+
+
 ROWS: dict[str, Callable[[Path], Row]] = {
     "real": real_sessions,
     "noise": noise,
@@ -213,6 +224,12 @@ ROWS: dict[str, Callable[[Path], Row]] = {
     "worktrees": worktrees,
     "memory": memory,
     "version": version,
+    "resume": _crash("resume"),
+    "throughput": _crash("throughput"),
+    "latency": _crash("latency"),
+    "list": _crash("list"),
+    "status": _crash("status"),
+    "kills": _crash("kills"),
 }
 """Name on the command line -> measurement."""
 

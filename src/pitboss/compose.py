@@ -252,13 +252,22 @@ async def _begin(loaded: Loaded, binary: str, base: Path, model_url: str | None,
 async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> int:
     """Replay, survey, go on. Nothing is started or written before the old dispatcher's processes are gone."""
     if not rundir.journal.exists():
+        if rundir.lock.exists():
+            raise OperatorError(
+                f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again"
+            )
         raise OperatorError(f"{rundir.path} has no journal: runs of Pitboss 0.9 cannot be resumed by this version")
     with RunLock.acquire(rundir.lock) as lock:
         past = replay(rundir.journal)
         state = RunState()
         for entry in past:
             state = evolve(state, entry.fact)
-        if state.run is None or not worth_resuming(state, scope):
+        if state.run is None:
+            raise OperatorError(
+                f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again"
+            )
+        # Killed between its end and its summary, a run is reopened for nothing but that.
+        if rundir.summary.exists() and not worth_resuming(state, scope):
             raise OperatorError(f"nothing to resume in run {rundir.run_id}: everything it began has ended well")
         spec = state.spec
         if spec.rehearsal:

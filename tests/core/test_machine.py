@@ -240,7 +240,7 @@ class World(RuleBasedStateMachine):
         self.story.killed()
         began = [who for who in self.state.actors if any(key[0] == who for key in self.ever_started)]
         for place in (self.preparing, self.spawning, self.running, self.tidying):
-            place.clear()  # type: ignore[attr-defined]
+            place.clear()
         self.story.reopened(*began, scope=scope)
         self.take_effects()
 

@@ -5,7 +5,7 @@ import pytest
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
-from pitboss.model.run import ActorId, Failure, Phase, Status, Usage
+from pitboss.model.run import ActorId, Failure, Phase, ResumeScope, Status, Usage
 from pitboss.testing.doubles import Story, a_result, a_run, a_task
 
 
@@ -116,6 +116,21 @@ def test_whose_work_had_ended_is_settled_and_not_run_again() -> None:
     assert (Status.SUCCESS, 1) == (story.actor("a").status, story.actor("a").attempt)
 
 
+def test_who_settles_in_the_reopening_itself_is_published_once() -> None:
+    tasks = [a_task(name, use_worktree=False) for name in "abc"]
+    story = Story(a_run(*tasks, max_parallel=3, max_starts=3))
+    story.working("a", "b", "c")
+    story.turn_ends("a")
+    story.turn_ends("b")
+    story.killed()
+
+    outcome = story.reopened("a", "b", "c")
+
+    published = [effect for effect in outcome.effects if isinstance(effect, e.PublishTask | e.PublishTasks)]
+    assert [e.PublishTasks] == [type(effect) for effect in published]
+    assert [("a", "b")] == [tuple(one.task_id for one in effect.records) for effect in published]  # type: ignore[union-attr]
+
+
 def test_settled_ones_are_left_alone_when_the_run_was_cut_off() -> None:
     story = working("a", "b", max_parallel=1)
     story.fails("a", Failure(kind="unknown", message="broke"))
@@ -126,7 +141,7 @@ def test_settled_ones_are_left_alone_when_the_run_was_cut_off() -> None:
 
 
 @pytest.mark.parametrize(("scope", "again"), [(None, ["a"]), ("failed", ["a"]), ("all", ["a", "b"]), ("unsettled", [])])
-def test_a_run_that_had_ended_takes_up_what_did_not_succeed(scope: str | None, again: list[str]) -> None:
+def test_a_run_that_had_ended_takes_up_what_did_not_succeed(scope: ResumeScope | None, again: list[str]) -> None:
     story = working("a", "b")
     story.fails("a")
     story.succeeds("b")

@@ -103,6 +103,24 @@ def test_what_ended_well_has_nothing_to_resume(pit: Pit) -> None:
     assert (pit.run.path / "summary.json").exists()
 
 
+def test_a_kill_before_the_summary_was_written_is_made_good(pit: Pit) -> None:
+    pit.dispatch(pit.manifest({"a": "go"}))
+    before = pit.run.summary["tasks"]
+    (pit.run.path / "summary.json").unlink()
+
+    assert 0 == resume(pit).code
+    assert before == pit.run.summary["tasks"]
+
+
+def test_a_run_that_never_began_is_to_be_dispatched_again(pit: Pit) -> None:
+    pit.dispatch(pit.manifest({"a": "go"}))
+    (pit.run.path / "journal.jsonl").unlink()
+
+    refused = resume(pit)
+
+    assert (2, True) == (refused.code, "dispatch its manifest again" in refused.err)
+
+
 def test_a_run_that_ended_with_failures_takes_those_up(pit: Pit) -> None:
     pit.dispatch(pit.manifest({"a": [{"exit": 3}], "b": "go"}))
     assert {"a": "Failed", "b": "Success"} == pit.run.statuses()

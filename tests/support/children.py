@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from pitboss.drivers.process import HAS_PIDFD, Child
 from pitboss.drivers.lookout import COOKIE
+from pitboss.drivers.process import HAS_PIDFD, Child
 from pitboss.drivers.sweep import stop_all
 
 IMMORTAL = "import os, signal, time\nfor n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)\nsignal.alarm(60)\n"

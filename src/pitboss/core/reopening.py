@@ -45,6 +45,8 @@ def reopen(d: Decision, signal: s.Reopened) -> None:
     d.ask(e.ProbeClaude(binary=d.state.spec.claude_binary))
     for actor in list(d.state.actors.values()):
         _take_up(d, actor, signal, scope)
+    # The whole file is written anew: what settled in this very decision is in it, and is not to be added again.
+    d.effects = [effect for effect in d.effects if not isinstance(effect, e.PublishTask)]
     d.ask(e.PublishTasks(records=tuple(task_record(d.state, name) for name in d.state.order)))
 
 

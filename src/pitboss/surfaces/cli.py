@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,11 +22,10 @@ from pitboss.surfaces.faults import Commands, is_quiet, manifest_trouble, voice
 from pitboss.surfaces.outlet import Outlet, occupy_standard_descriptors, stderr, stdout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pitboss.core.views import RunView
     from pitboss.manifest.load import Loaded
     from pitboss.model.run import ResumeScope
+    from pitboss.surfaces.watching import Eyes
 
 __all__ = ["cli", "main"]
 
@@ -235,6 +234,7 @@ def resume(run: str, scope: ResumeScope | None, run_dir: str | None) -> None:
     """
     from pitboss import compose
     from pitboss.surfaces import client
+    from pitboss.surfaces.watching import watch
 
     folder = client.open_run(client.base(run_dir), run).path
     failed_before: list[int] = []
@@ -248,7 +248,7 @@ def resume(run: str, scope: ResumeScope | None, run_dir: str | None) -> None:
             folder, scope=scope, on_open=opened, on_view=eyes["on_view"], on_warning=eyes["on_warning"]
         )
 
-    code, _ = _watch(work)
+    code, _ = watch(work)
     if any(failed_before) and not is_quiet():
         stderr().line(f"{failed_before[0]} had failed before and stay so; --failed takes them up too")
     sys.exit(code)
@@ -257,59 +257,10 @@ def resume(run: str, scope: ResumeScope | None, run_dir: str | None) -> None:
 def _carry_out(loaded: Loaded, *, run_dir: str | None, model_url: str | None = None) -> tuple[int, RunView | None]:
     """Run a loaded manifest under the operator's eyes; gives the exit code and the last view."""
     from pitboss import compose
+    from pitboss.surfaces.watching import watch
 
     _warn(loaded, stderr())
-    return _watch(lambda eyes: compose.run(loaded, runs_dir=run_dir, model_url=model_url, **eyes))
-
-
-class Eyes(TypedDict):
-    """What a running pit tells the one who started it."""
-
-    on_open: Callable[[RunView], None]
-    on_view: Callable[[RunView], None]
-    on_warning: Callable[[str], None]
-
-
-def _watch(work: Callable[[Eyes], int]) -> tuple[int, RunView | None]:
-    """Do a run's work under the operator's eyes; gives the exit code and the last view."""
-    from pitboss.surfaces.progress import Floor, Lines, Watcher, may_redraw
-
-    out, err = stdout(), stderr()
-    redraw = may_redraw(out)
-    watcher = Watcher(Floor(out) if redraw else Lines(out, err))
-    newest: list[RunView] = []
-
-    def see(view: RunView) -> None:
-        newest[:] = [view]
-        watcher.see(view)
-
-    def opened(view: RunView) -> None:
-        if not is_quiet():
-            watcher.say(_opening(view))
-        see(view)
-
-    try:
-        code = work({"on_open": opened, "on_view": see, "on_warning": watcher.say})
-    finally:
-        trouble = watcher.close()
-    if trouble is not None:
-        err.line(f"pitboss: the display broke ({type(trouble).__name__}: {trouble}); the run did not suffer")
-    if newest and not is_quiet():
-        _close(newest[-1], out if redraw else err, rows=redraw)
-    return code, next(iter(newest), None)
-
-
-def _opening(view: RunView) -> str:
-    kind = "Rehearsal" if view.rehearsal else "Run"
-    return f"{kind} {view.run_id}: {len(view.actors)} tasks, at most {view.max_parallel} at once, in {view.run_dir}"
-
-
-def _close(view: RunView, out: Outlet, *, rows: bool) -> None:
-    from pitboss.surfaces import client, render
-
-    folder = os.path.dirname(view.run_dir)  # noqa: PTH120 - the view has text
-    named = None if folder == str(client.base(None)) else folder
-    out.line("\n".join(render.closing_lines(view, width=_width(), rows=rows, runs_dir=named)))
+    return watch(lambda eyes: compose.run(loaded, runs_dir=run_dir, model_url=model_url, **eyes))
 
 
 def _width() -> int:
@@ -432,3 +383,84 @@ def why(run: str, actor: str, run_dir: str | None, as_json: bool) -> None:  # no
         out.line(chronicle.story_json(told, name, found.path.name).decode())
     else:
         out.line("\n".join(chronicle.story_lines(told, name)))
+
+
+# --- keeping house --------------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("run")
+@click.argument("actor")
+@click.option("--into", metavar="DIR", type=click.Path(), help="Make a worktree with it there; a new or empty folder.")
+@click.option("--branch", metavar="NAME", help="Put a new branch at its commit instead.")
+@runs_option
+@json_option
+@voice
+def restore(run: str, actor: str, into: str | None, branch: str | None, run_dir: str | None, as_json: bool) -> None:  # noqa: FBT001 - click
+    """Bring back the uncommitted work that was set aside when an actor's worktree was removed.
+
+    With --into, it is uncommitted again: a new worktree, on no branch, stands on the commit the work stood on, with
+    the same files, modes, links and deletions, and with what had been staged separately staged. Without --into and
+    --branch, nothing is changed: what is there is shown. Your checkout is never touched, and the ref stays.
+    """
+    from pathlib import Path
+
+    from pitboss import upkeep
+    from pitboss.surfaces import client, restoring
+
+    if into is not None and branch is not None:
+        raise click.UsageError("--into and --branch exclude each other; give one")
+    found = client.open_run(client.base(run_dir), run)
+    origin = restoring.origin_of(found.path, client.find_actor(found, actor))
+    place = None if into is None else str(Path(into).absolute())
+    saved = upkeep.restore(origin.directory, origin.ref, origin.owner, into=place, branch=branch)
+    restoring.require(saved, origin)
+    out = stdout()
+    if as_json:
+        out.line(restoring.saved_json(saved, origin, into=place, branch=branch))
+    elif place is None and branch is None:
+        out.line("\n".join(restoring.saved_lines(saved, origin, runs_dir=run_dir)))
+    else:
+        out.line(restoring.brought_back_line(saved[-1], origin, into=place, branch=branch))
+
+
+@cli.command()
+@click.option("--apply", is_flag=True, help="Do it. Without this, nothing is changed: what would be done is shown.")
+@click.option("--remove", is_flag=True, help="Remove the runs, each after its worktrees were set aside.")
+@click.option("--older-than", metavar="AGE", help="Only runs not written to for so long: 90s, 15m, 4h, 7d.")
+@click.option("--include-aborted", is_flag=True, help="Also runs whose summary is damaged or that never began.")
+@click.option("--include-complete", is_flag=True, help="Also runs that have ended.")
+@runs_option
+@json_option
+@voice
+def prune(
+    apply: bool,  # noqa: FBT001 - click hands options over like this
+    remove: bool,  # noqa: FBT001
+    older_than: str | None,
+    include_aborted: bool,  # noqa: FBT001
+    include_complete: bool,  # noqa: FBT001
+    run_dir: str | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Clear up after runs that were cut off.
+
+    Without --remove, runs of Pitboss 0.9 that ended without a summary get one; a run that was cut off is only named,
+    as `resume` can go on with it. With --remove, runs are removed: what is uncommitted in their worktrees is set aside
+    under refs/pitboss first, git removes the worktrees, and a run whose work cannot be saved is kept. A live run is
+    never touched. Exit code: 0 if all went well, 1 if a run could not be dealt with.
+    """
+    import time
+
+    from pitboss import upkeep
+    from pitboss.surfaces import client, pruning
+
+    age = pruning.age_in_secs(older_than) if older_than is not None else 0.0
+    asked = pruning.Asked(age, aborted=include_aborted, complete=include_complete, remove=remove)
+    planned, outcomes = pruning.plan(client.base(run_dir), asked, time.time()), None
+    if apply:
+        outcomes = [pruning.carry_out(found, upkeep.prune, time.time()) for found in planned.found]
+    if as_json:
+        stdout().line(pruning.plan_json(planned, asked, outcomes))
+    else:
+        stdout().line("\n".join(pruning.plan_lines(planned, asked, outcomes)))
+    sys.exit(0 if all(outcome.ok for outcome in outcomes or ()) else 1)

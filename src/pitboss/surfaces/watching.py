@@ -1,0 +1,66 @@
+"""A run at work, as the terminal that started it sees it: opened, watched, closed.
+
+Knows faces, not commands, and nothing of how a run is carried out: that is handed in. Called by ``cli`` for
+``dispatch``, ``rehearse``, ``demo`` and ``resume``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import TypedDict
+
+from pitboss.core.views import RunView
+from pitboss.surfaces import client, render
+from pitboss.surfaces.faults import is_quiet
+from pitboss.surfaces.outlet import Outlet, stderr, stdout
+from pitboss.surfaces.progress import Floor, Lines, Watcher, may_redraw
+
+__all__ = ["Eyes", "watch"]
+
+
+class Eyes(TypedDict):
+    """What a running pit tells the one who started it."""
+
+    on_open: Callable[[RunView], None]
+    on_view: Callable[[RunView], None]
+    on_warning: Callable[[str], None]
+
+
+def watch(work: Callable[[Eyes], int]) -> tuple[int, RunView | None]:
+    """Do a run's work under the operator's eyes; gives the exit code and the last view."""
+    out, err = stdout(), stderr()
+    redraw = may_redraw(out)
+    watcher = Watcher(Floor(out) if redraw else Lines(out, err))
+    newest: list[RunView] = []
+
+    def see(view: RunView) -> None:
+        newest[:] = [view]
+        watcher.see(view)
+
+    def opened(view: RunView) -> None:
+        if not is_quiet():
+            watcher.say(_opening(view))
+        see(view)
+
+    try:
+        code = work({"on_open": opened, "on_view": see, "on_warning": watcher.say})
+    finally:
+        trouble = watcher.close()
+    if trouble is not None:
+        err.line(f"pitboss: the display broke ({type(trouble).__name__}: {trouble}); the run did not suffer")
+    if newest and not is_quiet():
+        _close(newest[-1], out if redraw else err, rows=redraw)
+    return code, next(iter(newest), None)
+
+
+def _opening(view: RunView) -> str:
+    kind = "Rehearsal" if view.rehearsal else "Run"
+    return f"{kind} {view.run_id}: {len(view.actors)} tasks, at most {view.max_parallel} at once, in {view.run_dir}"
+
+
+def _close(view: RunView, out: Outlet, *, rows: bool) -> None:
+    folder = os.path.dirname(view.run_dir)  # noqa: PTH120 - the view has text
+    named = None if folder == str(client.base(None)) else folder
+    out.line("\n".join(render.closing_lines(view, width=shutil.get_terminal_size().columns, rows=rows, runs_dir=named)))
