@@ -72,6 +72,17 @@ def test_a_shell_that_never_ends_gets_a_grace_and_the_record_says_so() -> None:
     assert "dev server" in story.actor("a").note
 
 
+def test_of_two_deadlines_that_a_long_sleep_has_passed_the_earlier_counts() -> None:
+    """A laptop was closed: the grace of a shell and the time limit of its actor are both over."""
+    story = one(timeout_secs=100)
+    background(story, "local_bash: dev server")
+    story.turn_ends("a")
+
+    story.after(1000.0)
+
+    assert ("finishing", ["close_stdin"]) == (story.phases()["a"], story.rungs("a"))
+
+
 def test_a_time_out_interrupts_first_so_that_the_account_is_exact() -> None:
     story = one(timeout_secs=60)
 

@@ -15,7 +15,7 @@ from pitboss.core.views import run_record
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
-from pitboss.model.run import Status
+from pitboss.model.run import ActorId, Status
 
 GUARDIAN_TRIES = 5
 """So many losses of the guardian, and the run starts nothing more."""
@@ -87,8 +87,13 @@ def _tick(d: Decision) -> None:
     if d.state.throttled_until and d.at >= d.state.throttled_until:
         limit, until = admission.after_recovery_step(d.state, d.at)
         d.note(f.StartsRecovered(at=d.at, limit=limit, until=until))
-    for deadline in [due for due in supervision.deadlines(d.state) if d.at >= due.at]:
+    # After a long sleep several may be due for one actor: the earliest counts, the others are void with it.
+    met: set[ActorId] = set()
+    for deadline in sorted(supervision.deadlines(d.state), key=lambda deadline: deadline.at):
         actor = d.state.actors[deadline.actor.spec.id]
+        if deadline.at > d.at or actor.spec.id in met:
+            continue
+        met.add(actor.spec.id)
         match deadline.kind:
             case "rung":
                 d.climb(actor.spec.id)
