@@ -172,7 +172,10 @@ def test_a_number_that_was_reused_is_asked_again(monkeypatch: pytest.MonkeyPatch
 def test_a_known_holder_that_became_a_zombie_holds_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pitboss.drivers.lookout.SETTLED_SECS", -1.0)
     lookout, cookie = Lookout(), f"{new_run()}/a/1"
-    with subprocess.Popen(sh("read line"), stdin=subprocess.PIPE, env={COOKIE: cookie}) as holder:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(sh("echo ready; read line"), stdin=pipe, stdout=pipe, env={COOKIE: cookie}) as holder:
+        assert holder.stdout is not None
+        assert b"ready\n" == holder.stdout.readline()  # its exec is over
         assert [holder.pid] == [one.pid for one in lookout.look().carrying(cookie)]
         assert [holder.pid] == [one.pid for one in lookout.look().carrying(cookie)]
         holder.kill()

@@ -88,7 +88,7 @@ async def test_however_the_dispatcher_dies_nothing_of_its_run_is_left(tmp_path: 
     assert [] == report["left"]
     stopped = report["stopped"]
     assert isinstance(stopped, list)
-    assert 4 <= len(stopped)  # and perhaps a forked process that was on its way
+    assert stopped  # how many is chance: one that meets the end of its input may be gone by itself
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in stopped)
     assert 0o600 == stat.S_IMODE((tmp_path / "guardian.jsonl").stat().st_mode)
 
