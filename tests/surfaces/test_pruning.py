@@ -23,7 +23,7 @@ from pitboss.model import facts as f
 from pitboss.model.effects import TidyWorktree
 from pitboss.model.run import ActorId, SetAside
 from pitboss.model.signals import WorktreePrepared, WorktreeTidied
-from pitboss.surfaces import pruning
+from pitboss.surfaces import pruning, pruning_report
 from pitboss.surfaces.pruning import Asked, Outcome, Plan, carry_out, plan
 from support.git import Repository, new_repository
 from support.pictures import RUN, START, append, begun, done, opened, write_run
@@ -322,7 +322,7 @@ def test_the_worktrees_of_a_run_of_old_stay_and_are_named(tmp_path: Path) -> Non
     backdate(run, DAY)
     asked = Asked(remove=True)
     planned = plan(tmp_path / "runs", asked, time.time())
-    assert f"its worktree {tree} stays" in "\n".join(pruning.plan_lines(planned, asked, None))
+    assert f"its worktree {tree} stays" in "\n".join(pruning_report.plan_lines(planned, asked, None))
     assert apply(planned, Tidier()).ok
     assert (True, False) == (tree.exists(), run.path.exists())
 
@@ -382,7 +382,7 @@ def test_a_dry_run_says_what_would_go_and_what_stays_and_why(tmp_path: Path) -> 
     (run.path / "big").write_bytes(b"x" * 100_000)
     backdate(run, 3 * DAY)
     asked = Asked(remove=True)
-    lines = pruning.plan_lines(plan(tmp_path, asked, time.time()), asked, None)
+    lines = pruning_report.plan_lines(plan(tmp_path, asked, time.time()), asked, None)
     assert "pitboss prune (dry-run) — action: remove run directory" == lines[0]
     assert "Matched 1 run(s):" == lines[1]
     assert lines[2].startswith(f"  {RUN[:12]}… state=interrupted age=3d tasks=0 failed=0 size=1")
@@ -392,14 +392,14 @@ def test_a_dry_run_says_what_would_go_and_what_stays_and_why(tmp_path: Path) -> 
 
 
 def test_nothing_to_do_is_said_in_one_sentence(tmp_path: Path) -> None:
-    assert "No orphaned runs to prune." == pruning.plan_lines(see(tmp_path / "none"), Asked(), None)[1]
+    assert "No orphaned runs to prune." == pruning_report.plan_lines(see(tmp_path / "none"), Asked(), None)[1]
 
 
 def test_results_are_counted_and_say_how_to_have_the_work_back(tmp_path: Path) -> None:
     interrupted(tmp_path)
     asked, aside = Asked(remove=True), SetAside(ref="refs/pitboss/x/b", commit="c0ffee", files=2)
     planned = plan(tmp_path, asked, time.time())
-    lines = pruning.plan_lines(planned, asked, [apply(planned, Tidier(saved=aside))])
+    lines = pruning_report.plan_lines(planned, asked, [apply(planned, Tidier(saved=aside))])
     assert "Results: 1 succeeded, 0 failed." in lines
     assert lines[-1].endswith("b: set aside now, 2 files: git -C /repo worktree add DIR refs/pitboss/x/b")
 
@@ -410,7 +410,7 @@ def test_what_was_set_aside_earlier_is_named_before_the_run_that_knows_of_it_goe
     left = f.WorktreeLeft(at=START + 5, actor=ActorId("a"), attempt=1, removed=True, set_aside=aside)
     write_run(tmp_path, [opened(tmp_path, "a"), *begun("a"), *facts, left])
     asked = Asked(remove=True)
-    lines = pruning.plan_lines(plan(tmp_path, asked, time.time()), asked, None)
+    lines = pruning_report.plan_lines(plan(tmp_path, asked, time.time()), asked, None)
     assert "      a: set aside before, 1 file" in "\n".join(lines)
     assert "git -C /repo worktree add DIR refs/pitboss/x/a" in "\n".join(lines)
 
@@ -419,7 +419,7 @@ def test_json_says_the_same(tmp_path: Path) -> None:
     interrupted(tmp_path)
     asked = Asked(remove=True)
     planned = plan(tmp_path, asked, time.time())
-    told = json.loads(pruning.plan_json(planned, asked, [apply(planned, Tidier())]))
+    told = json.loads(pruning_report.plan_json(planned, asked, [apply(planned, Tidier())]))
     (run,) = told["runs"]
     assert (True, True, RUN, "remove", True) == (
         told["applied"],

@@ -287,11 +287,10 @@ def _living(pid: int, place: Place) -> Found | None:
     """The process, if it runs: a zombie that nobody collects is not ours to wait for."""
     try:
         process = psutil.Process(pid)
-        if process.status() != psutil.STATUS_ZOMBIE:
-            return Found(pid, process.create_time(), "", place, process)
+        runs = process.status() != psutil.STATUS_ZOMBIE
+        return Found(pid, process.create_time(), "", place, process) if runs else None
     except psutil.NoSuchProcess:
-        pass
-    return None
+        return None  # it has ended since it was listed
 
 
 def covers(cookie: str, held: str) -> bool:

@@ -452,7 +452,7 @@ def prune(
     import time
 
     from pitboss import upkeep
-    from pitboss.surfaces import client, pruning
+    from pitboss.surfaces import client, pruning, pruning_report
 
     age = pruning.age_in_secs(older_than) if older_than is not None else 0.0
     asked = pruning.Asked(age, aborted=include_aborted, complete=include_complete, remove=remove)
@@ -460,7 +460,7 @@ def prune(
     if apply:
         outcomes = [pruning.carry_out(found, upkeep.prune, time.time()) for found in planned.found]
     if as_json:
-        stdout().line(pruning.plan_json(planned, asked, outcomes))
+        stdout().line(pruning_report.plan_json(planned, asked, outcomes))
     else:
-        stdout().line("\n".join(pruning.plan_lines(planned, asked, outcomes)))
+        stdout().line("\n".join(pruning_report.plan_lines(planned, asked, outcomes)))
     sys.exit(0 if all(outcome.ok for outcome in outcomes or ()) else 1)

@@ -1,23 +1,20 @@
-"""Clearing old runs away: what there is, what is decided, what is said.
+"""Clearing old runs away: what there is, what is decided, what is done.
 
 A run is only ever removed under its own lock, after every worktree it still has was set aside and removed by git;
 that git and the process table are asked at all is `upkeep`'s business, handed in as `Tidy`. What may not come in:
-anything that could touch a live run or a repository directly. Called by ``cli`` for ``prune``.
+anything that could touch a live run or a repository directly. Called by ``cli`` for ``prune``;
+what is said of it is ``pruning_report``'s.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import stat
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
-
-import msgspec
 
 from pitboss.core.state import Actor, RunState
 from pitboss.core.views import run_record
@@ -33,7 +30,7 @@ from pitboss.model.signals import WorktreeTidied
 from pitboss.surfaces import words
 from pitboss.surfaces.restoring import history
 from pitboss.wire.artifacts import decode_meta, decode_tasks, encode_run
-from pitboss.wire.scalars import from_timestamp, to_json
+from pitboss.wire.scalars import from_timestamp
 
 __all__ = [
     "Aside",
@@ -45,8 +42,6 @@ __all__ = [
     "age_in_secs",
     "carry_out",
     "plan",
-    "plan_json",
-    "plan_lines",
 ]
 
 # --- prune: what there is -------------------------------------------------------------------------------------------
@@ -56,7 +51,6 @@ Action = Literal["synthesize", "remove", "none"]
 Tidy: TypeAlias = Callable[[str, Sequence[TidyWorktree]], list[WorktreeTidied]]
 """Stops what is left of a dead run, by its id, and has git tidy its worktrees; the answers in the same order."""
 
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _LIVELY_SECS = 4 * 3600
 """As long as something was written this lately, a run of 0.9, which keeps no lock, may be running."""
 
@@ -116,7 +110,7 @@ def age_in_secs(text: str) -> float:
     said = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text.strip(), re.ASCII)
     if said is None:
         raise OperatorError(f"--older-than {text!r} is no age: give a whole number and s, m, h or d, such as 7d")
-    return float(int(said[1]) * _UNITS[said[2]])
+    return float(int(said[1]) * words.AGE_UNITS[said[2]])
 
 
 def plan(folder: Path, asked: Asked, now: float) -> Plan:
@@ -163,7 +157,7 @@ def _look(entry: RunEntry, asked: Asked, now: float) -> Found | str:
     size, written_at = _measure([run.path, *(Path(tree.path) for tree in trees)])
     age = max(0.0, now - written_at)
     if not _is_ours(run) and entry.state != "complete" and age <= _LIVELY_SECS:
-        return f"something was written in it {_age(age)} ago, so it may be running"
+        return f"something was written in it {words.age(age)} ago, so it may be running"
     if age < asked.older_than:
         return "it is not old enough"
     action, why = _action(entry, run, state, remove=asked.remove)
@@ -276,7 +270,7 @@ def carry_out(found: Found, tidy: Tidy, now: float) -> Outcome:
                 message = "summary.json written"
             case "remove":
                 _clear(run, found, tidy, saved)
-                message = f"removed, {_size(found.size)} freed"
+                message = f"removed, {words.size(found.size)} freed"
     except (PitbossError, OSError) as error:
         return Outcome(found, ok=False, message=str(error), saved=tuple(saved))
     return Outcome(found, ok=True, message=message, saved=tuple(saved))
@@ -385,108 +379,3 @@ def _relics(run: RunDir) -> Iterator[Path]:
     yield run.path.with_name(f"{run.run_id}.bg-stderr.log")
     if sockets := os.environ.get("XDG_RUNTIME_DIR"):
         yield from (Path(sockets, "pitboss", f"{run.run_id}{end}") for end in (".control.sock", ".sock"))
-
-
-# --- prune: what is said --------------------------------------------------------------------------------------------
-
-
-def plan_lines(planned: Plan, asked: Asked, outcomes: Sequence[Outcome] | None) -> list[str]:
-    """What would be done, or was, and what was left alone and why."""
-    deed = "remove run directory" if asked.remove else "synthesize Cancelled summary.json"
-    lines = [f"pitboss prune ({'dry-run' if outcomes is None else 'apply'}) — action: {deed}"]
-    lines.append(f"Matched {len(planned.found)} run(s):" if planned.found else "No orphaned runs to prune.")
-    for found in planned.found:
-        lines += _found_lines(found)
-    if left := Counter(f"{entry.state}: {why}" for entry, why in planned.left):
-        lines += ["Left alone:", *(f"  {count} {why}" for why, count in sorted(left.items()))]
-    if outcomes:
-        lines += ["", *_results(outcomes)]
-    elif outcomes is None and any(found.action != "none" for found in planned.found):
-        freed = sum(found.size for found in planned.found if found.action == "remove")
-        lines += ["", f"Nothing was changed; --apply does it{f' and frees {_size(freed)}' if freed else ''}."]
-    return lines
-
-
-def _found_lines(found: Found) -> Iterator[str]:
-    entry = found.entry
-    told = f"age={_age(found.age)} tasks={entry.tasks_total} failed={entry.tasks_failed} size={_size(found.size)}"
-    yield f"  {_short(entry.run_id)} state={entry.state} {told}"
-    if found.action == "none":
-        yield f"      nothing is done: {found.why}"
-    if found.action == "remove":
-        for tree in found.trees:
-            yield f"      {tree.actor}: its worktree {words.clean(tree.path)} is set aside, then removed by git"
-        for path in found.strangers:
-            yield f"      its worktree {words.clean(path)} stays: Pitboss 0.9 did not say what it was made from"
-        for aside in found.refs:
-            yield _stays(aside, "before")
-
-
-def _results(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    idle = sum(outcome.found.action == "none" for outcome in outcomes)
-    failed = sum(not outcome.ok for outcome in outcomes)
-    rest = f", {idle} left as they are" if idle else ""
-    yield f"Results: {len(outcomes) - failed - idle} succeeded, {failed} failed{rest}."
-    for outcome in outcomes:
-        mark = "✗" if not outcome.ok else "–" if outcome.found.action == "none" else "✓"
-        yield f"  {mark} {_short(outcome.found.entry.run_id)} {words.clean(outcome.message)}"
-        for aside in outcome.saved:
-            yield _stays(aside, "now")
-
-
-def _stays(aside: Aside, when: str) -> str:
-    """Where work is that can be had without its run, which may be gone by then."""
-    command = f"git -C {shlex.quote(aside.directory)} worktree add DIR {aside.saved.ref}"
-    return f"      {aside.actor}: set aside {when}, {words.plural(aside.saved.files, 'file')}: {command}"
-
-
-def plan_json(planned: Plan, asked: Asked, outcomes: Sequence[Outcome] | None) -> str:
-    """The same for programs."""
-    became = {outcome.found.entry.path: outcome for outcome in outcomes or ()}
-    shape = {
-        "version": 1,
-        "applied": outcomes is not None,
-        "remove": asked.remove,
-        "runs": [_found_shape(found, became.get(found.entry.path)) for found in planned.found],
-        "left_alone": [{"run_id": one.run_id, "status": one.state, "why": why} for one, why in planned.left],
-    }
-    return msgspec.json.format(to_json(shape), indent=2).decode()
-
-
-def _found_shape(found: Found, outcome: Outcome | None) -> dict[str, object]:
-    entry = found.entry
-    return {
-        "run_id": entry.run_id,
-        "run_dir": str(entry.path),
-        "status": entry.state,
-        "age_secs": int(found.age),
-        "tasks_total": entry.tasks_total,
-        "tasks_failed": entry.tasks_failed,
-        "bytes": found.size,
-        "action": found.action,
-        "why": found.why,
-        "worktrees": [{"actor": tree.actor, "path": tree.path} for tree in found.trees],
-        "ok": outcome.ok if outcome else None,
-        "message": outcome.message if outcome else "",
-        "worktrees_kept": list(found.strangers),
-        "set_aside": [_aside_shape(aside) for aside in (outcome.saved if outcome else ())],
-        "set_aside_before": [_aside_shape(aside) for aside in found.refs],
-    }
-
-
-def _aside_shape(aside: Aside) -> dict[str, object]:
-    return {"actor": aside.actor, "directory": aside.directory, **msgspec.structs.asdict(aside.saved)}
-
-
-def _short(run_id: str) -> str:
-    return f"{run_id[:12]}…"
-
-
-def _age(secs: float) -> str:
-    """The largest whole unit: ``3d``, ``4h``, ``15m``, ``9s``."""
-    unit = next(unit for unit in "dhms" if secs >= _UNITS[unit] or unit == "s")
-    return f"{int(secs // _UNITS[unit])}{unit}"
-
-
-def _size(count: int) -> str:
-    return f"{words.compact(count)}B"

@@ -20,7 +20,9 @@ from pitboss.core.views import ActorView, RunView
 from pitboss.model.run import Phase, Status, Usage
 
 __all__ = [
+    "AGE_UNITS",
     "NOTHING",
+    "age",
     "clean",
     "clock",
     "compact",
@@ -33,6 +35,7 @@ __all__ = [
     "plural",
     "program",
     "short_id",
+    "size",
     "spent",
     "tokens",
 ]
@@ -142,6 +145,21 @@ def clock(at: float) -> str:
 def plural(count: int, noun: str) -> str:
     """``1 task``, ``3 tasks``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+AGE_UNITS = MappingProxyType({"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400})
+"""Seconds in each unit that an age can be given in."""
+
+
+def age(secs: float) -> str:
+    """The largest whole unit: ``3d``, ``4h``, ``15m``, ``9s``."""
+    unit = next(unit for unit in "dhms" if secs >= AGE_UNITS[unit] or unit == "s")
+    return f"{int(secs // AGE_UNITS[unit])}{unit}"
+
+
+def size(count: int) -> str:
+    """Bytes, in short: ``12.3MB``."""
+    return f"{compact(count)}B"
 
 
 def short_id(run_id: str) -> str:
