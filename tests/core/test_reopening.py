@@ -5,8 +5,8 @@ import pytest
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
-from pitboss.model.run import ActorId, Failure, Phase, ResumeScope, Status, Usage
-from pitboss.testing.doubles import Story, a_result, a_run, a_task
+from pitboss.model.run import ActorId, EarlierWork, Failure, Phase, ResumeScope, SetAside, Status, Usage
+from pitboss.testing.doubles import RUN, Story, a_result, a_run, a_task
 
 
 def finish(story: Story) -> None:
@@ -191,3 +191,77 @@ def test_reports_of_the_old_attempt_change_nothing() -> None:
     story.when(s.ProcessUp(at=story.at, actor=ActorId("a"), attempt=1, pid=9))
 
     assert before == story.state
+
+
+ASIDE = SetAside(ref=f"refs/pitboss/{RUN}/a", commit="5a7ed", files=2)
+
+
+def put_away(set_aside: SetAside | None = ASIDE) -> Story:
+    """One task has failed; its worktree was removed, and what it had left in it set aside."""
+    story = working("a", worktree_cleanup="always")
+    story.fails("a")
+    story.tidied("a", set_aside=set_aside)
+    story.killed()
+    return story
+
+
+def taken_up(story: Story) -> e.PrepareWorktree:
+    story.reopened("a")
+    story.when(s.GuardianUp(at=story.at, pid=2))
+    return story.asked(e.PrepareWorktree)[-1]
+
+
+def test_what_was_set_aside_is_wanted_back_in_the_next_worktree() -> None:
+    effect = taken_up(put_away())
+    assert f"refs/pitboss/{RUN}/a" == effect.ref
+    assert EarlierWork(cookie=f"{RUN}/a/1", base="c0ffee", created_branch=True, set_aside=ASIDE) == effect.earlier
+
+
+def test_nothing_is_wanted_back_while_its_worktree_stands() -> None:
+    story = working("a", worktree_cleanup="never")
+    story.fails("a")
+    story.killed()
+    effect = taken_up(story)
+    assert EarlierWork(cookie=f"{RUN}/a/1", base="c0ffee", created_branch=True) == effect.earlier
+    assert [None] == [first.earlier for first in story.asked(e.PrepareWorktree)[:1]]
+
+
+def test_it_is_wanted_back_until_the_worktree_is_made_and_not_after() -> None:
+    story = put_away()
+    taken_up(story)
+    story.killed()
+    again = taken_up(story)
+    assert (3, ASIDE) == (again.attempt, again.earlier and again.earlier.set_aside)
+
+    story.prepared("a", brought_back=ASIDE)
+    assert [ASIDE] == [fact.brought_back for fact in story.told(f.WorktreeMade)[1:]]
+    story.killed()
+    last = taken_up(story)
+    assert EarlierWork(cookie=f"{RUN}/a/3", base="c0ffee", created_branch=True) == last.earlier
+
+
+def test_a_worktree_that_could_not_be_made_again_leaves_what_is_set_aside_in_the_record() -> None:
+    story = put_away()
+    effect = taken_up(story)
+    tidied = len(story.asked(e.TidyWorktree))
+    story.when(s.WorktreeRefused(at=story.at, actor=ActorId("a"), attempt=effect.attempt, message="no"))
+    record = story.asked(e.PublishTask)[-1].record
+    assert (Status.SPAWN_FAILED, ASIDE) == (record.status, record.set_aside)
+    assert tidied == len(story.asked(e.TidyWorktree)), "there is none to be put away"
+    assert taken_up(story).earlier == effect.earlier
+
+
+def test_what_could_not_be_brought_back_is_said_in_the_record() -> None:
+    story = put_away()
+    taken_up(story)
+    story.prepared("a", message="the ref is gone")
+    finish(story)
+    assert "the ref is gone" == story.asked(e.PublishTask)[-1].record.note
+
+
+def test_what_was_found_in_a_worktrees_place_is_in_the_record_of_one_who_was_cut_off() -> None:
+    story = working("a")
+    story.killed()
+    taken_up(story)
+    story.prepared("a", set_aside=ASIDE)
+    assert ASIDE == story.actor("a").set_aside

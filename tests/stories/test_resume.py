@@ -132,6 +132,22 @@ def test_a_run_that_ended_with_failures_takes_those_up(pit: Pit) -> None:
     assert 2 == len((pit.run.path / "summary.jsonl").read_text().splitlines())
 
 
+def test_what_was_set_aside_of_a_failed_task_lies_in_its_next_worktree(pit: Pit) -> None:
+    draft = {"tool": "Bash", "input": {"command": "echo draft > draft"}}
+    pit.dispatch(pit.manifest({"a": [draft, {"exit": 3}]}, worktree_cleanup="always"))
+    assert not (pit.run.path / "worktrees" / "a").exists()
+
+    resume(pit)
+
+    made = pit.run.told("WorktreeMade", "a")
+    assert [False, True] == ["brought_back" in fact for fact in made]
+    assert made[0]["base"] == made[1]["base"]
+    aside = pit.run.record("a")["set_aside"]
+    assert isinstance(aside, dict)
+    assert aside["ref"].endswith("/a.2"), "the second attempt had it, and left it once more"
+    assert "draft" == pit.git("show", f"{aside['ref']}:draft")
+
+
 def test_it_works_from_elsewhere_without_the_manifest_and_after_many_crashes(pit: Pit) -> None:
     cut_off(pit, {"a": CUT_OFF})
     (pit.place / "pit.toml").unlink()

@@ -8,7 +8,7 @@ from pitboss.core.views import task_record
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model.about import About
-from pitboss.model.run import ActorId, Certificate, Phase, Session, Status
+from pitboss.model.run import ActorId, Certificate, EarlierWork, Phase, Session, Status
 
 
 class Decision:
@@ -61,8 +61,24 @@ class Decision:
                 path=f"{root}/{name}" if run.worktree_root else f"{root}/{actor_id}",
                 name=name,
                 branch=spec.branch,
+                ref=self._ref(actor_id),
                 cookie=self._cookie(actor_id),
+                earlier=self._earlier(actor_id),
             )
+        )
+
+    def _earlier(self, actor_id: ActorId) -> EarlierWork | None:
+        """What the actor's next worktree may have to be made from, if it ever had one."""
+        actor = self.actor(actor_id)
+        tree = actor.worktree
+        if tree is None:
+            return None
+        return EarlierWork(
+            cookie=self._cookie(actor_id, tree.attempt),
+            base=tree.base,
+            created_branch=tree.created_branch,
+            branch_deleted=tree.branch_deleted,
+            set_aside=actor.set_aside if tree.removed else None,
         )
 
     def start_session(self, actor_id: ActorId) -> None:
@@ -77,7 +93,7 @@ class Decision:
             cwd=actor.worktree.cwd if actor.worktree else spec.directory,
             prompt=resumption.prompt(spec.prompt) if actor.resume else spec.prompt,
             session_id=actor.session_id,
-            resume=actor.resume or spec.resume_session_id is not None,
+            resume=actor.resume or actor.session_id == spec.resume_session_id,
             model=spec.model,
             effort=spec.effort,
             tools=spec.tools,
@@ -130,7 +146,7 @@ class Decision:
         """Its processes are gone: see to its worktree, then settle it."""
         actor, run = self.actor(actor_id), self.state.spec
         tree = actor.worktree
-        if tree is None:
+        if tree is None or tree.removed:  # none was made for this attempt; what an earlier one left is recorded
             self.settle(actor_id)
             return
         status = supervision.verdict(actor)
@@ -150,7 +166,7 @@ class Decision:
                 base=tree.base,
                 created_branch=tree.created_branch,
                 remove=True,
-                ref=f"refs/pitboss/{run.run_id}/{actor_id}",
+                ref=self._ref(actor_id),
                 cookie=self._cookie(actor_id),
             )
         )
@@ -165,5 +181,9 @@ class Decision:
         if status is not Status.SUCCESS and self.state.spec.halt_on_failure and not self.state.draining:
             self.note(f.DrainBegan(at=self.at, by=f"halt_on_failure: {actor_id} ended as {status}", ordered=False))
 
-    def _cookie(self, actor_id: ActorId) -> str:
-        return f"{self.state.spec.run_id}/{actor_id}/{self.actor(actor_id).attempt}"
+    def _cookie(self, actor_id: ActorId, attempt: int | None = None) -> str:
+        number = self.actor(actor_id).attempt if attempt is None else attempt
+        return f"{self.state.spec.run_id}/{actor_id}/{number}"
+
+    def _ref(self, actor_id: ActorId) -> str:
+        return f"refs/pitboss/{self.state.spec.run_id}/{actor_id}"

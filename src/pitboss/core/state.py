@@ -41,6 +41,10 @@ class Worktree(Frozen, frozen=True, kw_only=True):
     removed: bool = False
     branch_deleted: bool = False
     """Nothing was ever committed to the branch we made, so it went with the worktree."""
+    attempt: int = 0
+    """The attempt it was made for last."""
+    message: str = ""
+    """What became of earlier work, if it does not simply lie in it."""
 
 
 class Stopping(Frozen, frozen=True, kw_only=True):
@@ -293,9 +297,12 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
                 base=fact.base,
                 created_branch=fact.created_branch,
                 cwd=fact.cwd,
+                attempt=fact.attempt,
+                message=fact.message,
             )
             # Asked to stop meanwhile: no process is ever started for it.
-            return replace(actor, worktree=worktree, phase=Phase.TIDYING if actor.stopping else Phase.STARTING)
+            phase = Phase.TIDYING if actor.stopping else Phase.STARTING
+            return replace(actor, worktree=worktree, phase=phase, set_aside=fact.set_aside or actor.set_aside)
         case f.WorktreeFailed() | f.SpawnFailed():
             failure = Failure(kind="unknown", message=fact.message)
             return replace(actor, phase=Phase.TIDYING, failure=failure, ended_at=fact.at)

@@ -42,10 +42,11 @@ class GitWorktrees:
             emit: Gets `WorktreePrepared`, or `WorktreeRefused` after everything half-made was removed.
         """
         try:
-            made = await make(self._locks, effect)
+            made = await make(self._locks, effect, self._clock())
         except (PitbossError, OSError) as error:
             emit(WorktreeRefused(at=self._clock(), actor=effect.actor, attempt=effect.attempt, message=str(error)))
             return
+        asked = effect.earlier.set_aside if effect.earlier else None
         emit(
             WorktreePrepared(
                 at=self._clock(),
@@ -56,6 +57,10 @@ class GitWorktrees:
                 base=made.note.base,
                 created_branch=made.note.created_branch,
                 cwd=str(made.cwd),
+                # A later attempt finds it there, but not because it was brought back for it.
+                brought_back=made.note.brought_back if made.note.brought_back == asked else None,
+                set_aside=made.note.set_aside,
+                message=made.note.message,
             )
         )
 

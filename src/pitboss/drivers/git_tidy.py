@@ -13,8 +13,9 @@ import msgspec
 
 from pitboss.drivers.git_command import Git, GitFailed, Locks, Output
 from pitboss.drivers.git_prepare import delete_branch
+from pitboss.drivers.git_private_refs import find_set_aside
 from pitboss.drivers.git_repository import Entry, Place, commit_of, look, write_note
-from pitboss.drivers.git_set_aside import find_set_aside, set_aside
+from pitboss.drivers.git_set_aside import set_aside
 from pitboss.model.effects import TidyWorktree
 from pitboss.model.run import SetAside
 

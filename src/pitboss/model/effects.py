@@ -13,7 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from pitboss.model.records import RunRecord, TaskRecord
-from pitboss.model.run import ActorId, RunId, Session
+from pitboss.model.run import ActorId, EarlierWork, RunId, Session
 from pitboss.model.signals import Signal
 
 
@@ -58,7 +58,11 @@ class PrepareWorktree(Effect, frozen=True, kw_only=True):
     name: str
     """The worktree's name, and its branch's if ``branch`` is ``None``."""
     branch: str | None
+    ref: str
+    """Where unsaved state goes, should the place hold any that is in the way: ``refs/pitboss/<run>/<actor>``."""
     cookie: str
+    earlier: EarlierWork | None = None
+    """What earlier attempts left, if there were any; a worktree that vanished is made again from it."""
 
 
 class StartSession(Effect, frozen=True, kw_only=True):

@@ -94,6 +94,12 @@ class WorktreeMade(ActorFact, frozen=True, kw_only=True):
     base: str
     created_branch: bool
     cwd: str
+    brought_back: SetAside | None = None
+    """What had been set aside and lies in it again, uncommitted."""
+    set_aside: SetAside | None = None
+    """What was found in its place and set aside before it was made."""
+    message: str = ""
+    """What became of earlier work, if it does not simply lie in it."""
 
 
 class WorktreeFailed(ActorFact, frozen=True, kw_only=True):

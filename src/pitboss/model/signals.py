@@ -100,6 +100,12 @@ class WorktreePrepared(Report, frozen=True, kw_only=True):
     created_branch: bool = True
     cwd: str = ""
     """Where the agent works in it: differs from ``path`` for a sub-directory of a repository."""
+    brought_back: SetAside | None = None
+    """What had been set aside and lies in it again, uncommitted."""
+    set_aside: SetAside | None = None
+    """What was found in its place and set aside before it was made."""
+    message: str = ""
+    """What became of earlier work, if it does not simply lie in it."""
 
 
 class WorktreeRefused(Report, frozen=True, kw_only=True):

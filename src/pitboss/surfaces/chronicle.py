@@ -117,8 +117,7 @@ def _about_an_actor(fact: f.AnyActorFact) -> str:  # noqa: C901 - a flat match, 
         case f.ActorRequeued():
             return f"it is taken up again; its next attempt {_next(fact.resume)}"
         case f.WorktreeMade():
-            made = "new branch" if fact.created_branch else "branch"
-            return f"its worktree stands at {fact.path}, on {made} {fact.branch} from {fact.base[:10]}"
+            return _made(fact)
         case f.WorktreeFailed():
             return f"no worktree could be made: {fact.message}"
         case f.ProcessStarted():
@@ -195,6 +194,16 @@ def _death(certificate: Certificate) -> str:
     left = f", {words.plural(len(certificate.stopped), 'left-over')} stopped" if certificate.stopped else ""
     proof = "nothing of it is left" if certificate.complete else "that nothing of it is left could not be shown"
     return f"its process ended {how}{left}; {proof}"
+
+
+def _made(fact: f.WorktreeMade) -> str:
+    made = "new branch" if fact.created_branch else "branch"
+    parts = [f"its worktree stands at {fact.path}, on {made} {fact.branch} from {fact.base[:10]}"]
+    if fact.brought_back:
+        parts.append(f"with what was set aside as {fact.brought_back.ref} uncommitted in it")
+    if fact.message:
+        parts.append(fact.message)
+    return ", ".join(parts)
 
 
 def _left(fact: f.WorktreeLeft) -> str:

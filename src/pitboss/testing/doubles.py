@@ -25,6 +25,7 @@ from pitboss.model.run import (
     ResumeScope,
     RunId,
     RunSpec,
+    SetAside,
     TaskSpec,
     TurnResult,
     Usage,
@@ -145,13 +146,14 @@ class Story:
 
     # what drivers say, with the attempt filled in
 
-    def prepared(self, name: str) -> Outcome:
-        """Its worktree stands."""
+    def prepared(self, name: str, **changes: object) -> Outcome:
+        """Its worktree stands; ``changes`` are fields of ``WorktreePrepared``."""
         path = f"/runs/{RUN}/worktrees/{name}"
         attempt = self.actor(name).attempt
-        return self.when(
-            s.WorktreePrepared(at=self.at, actor=ActorId(name), attempt=attempt, path=path, branch=name, base="c0ffee")
+        plain = s.WorktreePrepared(
+            at=self.at, actor=ActorId(name), attempt=attempt, path=path, branch=name, base="c0ffee"
         )
+        return self.when(msgspec.structs.replace(plain, **changes))
 
     def up(self, name: str) -> Outcome:
         """Its process exists and its session has answered."""
@@ -198,10 +200,12 @@ class Story:
             )
         )
 
-    def tidied(self, name: str, *, removed: bool = True) -> Outcome:
+    def tidied(self, name: str, *, removed: bool = True, set_aside: SetAside | None = None) -> Outcome:
         """Its worktree was put away."""
         attempt = self.actor(name).attempt
-        return self.when(s.WorktreeTidied(at=self.at, actor=ActorId(name), attempt=attempt, removed=removed))
+        return self.when(
+            s.WorktreeTidied(at=self.at, actor=ActorId(name), attempt=attempt, removed=removed, set_aside=set_aside)
+        )
 
     def succeeds(self, name: str) -> None:
         """Take a working actor to its successful end."""
