@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ from pitboss.manifest.load import Loaded, PathKind, Surroundings
 from pitboss.manifest.load import load as load_manifest
 from pitboss.model import effects as e
 from pitboss.model.effects import Effect, Emit, Hand
-from pitboss.model.run import ResumeScope, RunSpec
+from pitboss.model.run import ActorId, ResumeScope, RunSpec
 from pitboss.model.signals import Opened, Reopened
 from pitboss.wire.artifacts import RunMeta, encode_meta
 from pitboss.wire.scalars import to_timestamp
@@ -134,6 +134,7 @@ def resume(
     run_dir: Path,
     *,
     scope: ResumeScope | None,
+    fresh: Sequence[ActorId] = (),
     on_open: Callable[[RunView], None],
     on_view: Callable[[RunView], None],
     on_warning: Callable[[str], None],
@@ -143,6 +144,7 @@ def resume(
     Args:
         run_dir: The run's own directory.
         scope: Whom to take up; ``None``: what is unsettled of a run that was cut off, what failed of one that ended.
+        fresh: Who begins again from the start, whatever has become of it, with its old work set aside.
         on_open: As for ``run``.
         on_view: As for ``run``.
         on_warning: As for ``run``.
@@ -154,7 +156,7 @@ def resume(
         RunBusy: Another dispatcher is at work on it.
         PitbossError: There is nothing to resume, or it cannot be.
     """
-    return _block(_take_over(RunDir(run_dir), scope, Eyes(on_open, on_view, on_warning)))
+    return _block(_take_over(RunDir(run_dir), scope, Eyes(on_open, on_view, on_warning), fresh))
 
 
 class Eyes(NamedTuple):
@@ -249,7 +251,7 @@ async def _begin(loaded: Loaded, binary: str, base: Path, model_url: str | None,
         return await _hold(rundir, journal, clock, first, RunState(), spec, eyes)
 
 
-async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> int:
+async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes, fresh: Sequence[ActorId] = ()) -> int:
     """Replay, survey, go on. Nothing is started or written before the old dispatcher's processes are gone."""
     if not rundir.journal.exists():
         if rundir.lock.exists():
@@ -267,7 +269,7 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> i
                 f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again"
             )
         # Killed between its end and its summary, a run is reopened for nothing but that.
-        if rundir.summary.exists() and not worth_resuming(state, scope):
+        if rundir.summary.exists() and not worth_resuming(state, scope, fresh):
             raise OperatorError(f"nothing to resume in run {rundir.run_id}: everything it began has ended well")
         spec = state.spec
         if spec.rehearsal:
@@ -294,6 +296,7 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> i
                 name for name, actor in state.actors.items() if has_transcript(actor.session_id, actor.spec.env)
             ),
             fresh_ids={name: mint_session_id() for name in state.actors},
+            fresh=tuple(fresh),
         )
         journal = Journal.reopen(rundir.journal, seq=past.seq, end=past.end)
         rundir.summary.unlink(missing_ok=True)

@@ -51,6 +51,10 @@ FACTS: list[tuple[f.AnyFact, str]] = [
         "it is taken up again; its next attempt starts afresh",
     ),
     (
+        f.ActorRequeued(**WHO, session_id="s", resume=False, fresh=True),
+        "it is taken up again; its next attempt begins again from the start, with what it has done set aside",
+    ),
+    (
         f.RunReopened(at=1.0, pid=7, pitboss_version="1", epoch=2, scope="unsettled", stopped=(8, 9)),
         "dispatcher 7 took the run over and goes on with what was not settled; stopped 2 left over from the old one",
     ),

@@ -64,6 +64,7 @@ class Decision:
                 ref=self._ref(actor_id),
                 cookie=self._cookie(actor_id),
                 earlier=self._earlier(actor_id),
+                fresh=self.actor(actor_id).fresh,
             )
         )
 
@@ -78,7 +79,7 @@ class Decision:
             base=tree.base,
             created_branch=tree.created_branch,
             branch_deleted=tree.branch_deleted,
-            set_aside=actor.set_aside if tree.removed else None,
+            set_aside=actor.set_aside if tree.removed and not actor.fresh else None,
         )
 
     def start_session(self, actor_id: ActorId) -> None:

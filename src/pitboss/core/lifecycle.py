@@ -5,9 +5,10 @@
        └──────────┴───────────┴──────────────────────────────┘
 
 Back to ``queued`` leads only a resume: an attempt that was cut off with its dispatcher, or a settled actor that is
-taken up again. A task without a worktree skips ``preparing``; one whose worktree or process could not be had goes
-straight to its end. ``state.evolve`` asks here before it moves an actor: an illegal step is our bug, raises, and
-changes nothing. A late report is not an illegal step: ``decide`` ignores it by rule and records that it did.
+taken up again, or any whose work is to be done again from the start. A task without a worktree skips ``preparing``; one
+whose worktree or process could not be had goes straight to its end. ``state.evolve`` asks here before it moves an
+actor: an illegal step is our bug, raises, and changes nothing. A late report is not an illegal step: ``decide`` ignores
+it by rule and records that it did.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ NEXT = MappingProxyType(
         Phase.WORKING: frozenset({Phase.FINISHING, Phase.STOPPING, Phase.TIDYING, Phase.QUEUED}),
         Phase.FINISHING: frozenset({Phase.TIDYING, Phase.QUEUED}),
         Phase.STOPPING: frozenset({Phase.TIDYING, Phase.QUEUED}),
-        Phase.TIDYING: frozenset({Phase.SETTLED}),
+        Phase.TIDYING: frozenset({Phase.SETTLED, Phase.QUEUED}),
         Phase.SETTLED: frozenset({Phase.QUEUED}),
     }
 )

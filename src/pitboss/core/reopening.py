@@ -3,10 +3,13 @@
 The survey in the signal says that nothing of the old dispatcher runs any more, and whose session can be continued.
 Every actor is then taken up from where the journal left it, exactly once: who was cut off gets another attempt in its
 own worktree and session; whose work had ended is settled; who was being put away is put away again, which is
-idempotent; who is settled stays so, unless the operator wants more.
+idempotent; who is settled stays so, unless the operator wants more. Whom the operator wants fresh begins again from the
+start, however far it had come.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from pitboss.core.decision import Decision
 from pitboss.core.lifecycle import HAS_PROCESS
@@ -15,14 +18,15 @@ from pitboss.core.views import task_record
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
-from pitboss.model.run import Certificate, Phase, ResumeScope, Status
+from pitboss.model.run import ActorId, Certificate, Phase, ResumeScope, Status
 
 
-def worth_resuming(state: RunState, scope: ResumeScope | None) -> bool:
+def worth_resuming(state: RunState, scope: ResumeScope | None, fresh: Collection[ActorId] = ()) -> bool:
     """True unless the run had ended and nobody in it is to be taken up again."""
     return (
         state.exit_code is None
         or scope == "all"
+        or bool(fresh)
         or bool(state.waiting)
         or any(actor.status is not Status.SUCCESS for actor in state.actors.values())
     )
@@ -30,7 +34,9 @@ def worth_resuming(state: RunState, scope: ResumeScope | None) -> bool:
 
 def reopen(d: Decision, signal: s.Reopened) -> None:
     """Take the run over."""
-    scope: ResumeScope = signal.scope or ("unsettled" if d.state.exit_code is None else "failed")
+    # Who names the one to begin again has chosen; the others that failed were not meant.
+    rest: ResumeScope = "unsettled" if d.state.exit_code is None or signal.fresh else "failed"
+    scope = signal.scope or rest
     d.note(
         f.RunReopened(
             at=d.at,
@@ -51,24 +57,27 @@ def reopen(d: Decision, signal: s.Reopened) -> None:
 
 
 def _take_up(d: Decision, actor: Actor, signal: s.Reopened, scope: ResumeScope) -> None:
+    named = actor.spec.id in signal.fresh
     match actor.phase:
         case Phase.QUEUED:
-            pass
+            if named and actor.attempt:
+                d.note(_requeued(d, actor, signal, again=True))
         case Phase.SETTLED:
-            if scope == "all" or (scope == "failed" and actor.status is not Status.SUCCESS):
+            if named or scope == "all" or (scope == "failed" and actor.status is not Status.SUCCESS):
                 d.note(_requeued(d, actor, signal, again=actor.status is Status.SUCCESS))
-        case Phase.TIDYING:
+        case Phase.TIDYING if not named:
             d.tidy(actor.spec.id)
-        case _ if _was_over(actor):
+        case _ if _was_over(actor) and not named:
             _end(d, actor)
         case _:
-            resume = _can_resume(actor, signal)
+            resume = not named and _can_resume(actor, signal)
             d.note(
                 f.AttemptLost(
                     **d.about(actor.spec.id),
                     certificate=Certificate(exit_code=None),
                     session_id=_next_session(actor, signal, resume=resume),
                     resume=resume,
+                    fresh=named or actor.fresh,
                 )
             )
 
@@ -93,9 +102,13 @@ def _end(d: Decision, actor: Actor) -> None:
 
 def _requeued(d: Decision, actor: Actor, signal: s.Reopened, *, again: bool) -> f.ActorRequeued:
     """``again``: its work was done and is wanted once more, so its session is not continued."""
-    resume = not again and _can_resume(actor, signal)
+    named = actor.spec.id in signal.fresh
+    resume = not again and not named and _can_resume(actor, signal)
     return f.ActorRequeued(
-        **d.about(actor.spec.id), session_id=_next_session(actor, signal, resume=resume), resume=resume
+        **d.about(actor.spec.id),
+        session_id=_next_session(actor, signal, resume=resume),
+        resume=resume,
+        fresh=named or actor.fresh,
     )
 
 
@@ -105,6 +118,7 @@ def _can_resume(actor: Actor, signal: s.Reopened) -> bool:
 
 def _next_session(actor: Actor, signal: s.Reopened, *, resume: bool) -> str:
     """The same session where it goes on, or where its id is still free; else a fresh one."""
-    if resume or not _can_resume(actor, signal):
+    named = actor.spec.id in signal.fresh
+    if resume or not (named or _can_resume(actor, signal)):
         return actor.session_id
     return signal.fresh_ids[actor.spec.id]

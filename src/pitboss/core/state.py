@@ -66,6 +66,8 @@ class Actor(Frozen, frozen=True, kw_only=True):
     session_id: str = ""
     resume: bool = False
     """The next attempt, or the present one, continues a session that an earlier one began."""
+    fresh: bool = False
+    """Its next worktree is to begin where the first one did; until that is made, whoever takes over asks again."""
     first_at: float = 0.0
     """When it first got a slot."""
     past_usage: Usage = Usage()
@@ -285,6 +287,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
                 attempt=fact.attempt,
                 session_id=fact.session_id,
                 allotment_usd=fact.allotment_usd,
+                fresh=actor.fresh and actor.spec.use_worktree,
                 admitted_at=fact.at,
                 first_at=actor.first_at or fact.at,
             )
@@ -301,8 +304,8 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
                 message=fact.message,
             )
             # Asked to stop meanwhile: no process is ever started for it.
-            phase = Phase.TIDYING if actor.stopping else Phase.STARTING
-            return replace(actor, worktree=worktree, phase=phase, set_aside=fact.set_aside or actor.set_aside)
+            phase, aside = Phase.TIDYING if actor.stopping else Phase.STARTING, fact.set_aside or actor.set_aside
+            return replace(actor, worktree=worktree, phase=phase, set_aside=aside, fresh=False)
         case f.WorktreeFailed() | f.SpawnFailed():
             failure = Failure(kind="unknown", message=fact.message)
             return replace(actor, phase=Phase.TIDYING, failure=failure, ended_at=fact.at)
@@ -382,6 +385,7 @@ def _requeue(actor: Actor, fact: f.AttemptLost | f.ActorRequeued) -> Actor:
         attempt=actor.attempt,
         session_id=fact.session_id,
         resume=fact.resume,
+        fresh=fact.fresh,
         first_at=actor.first_at,
         past_usage=actor.all_usage,
         past_cost_usd=actor.all_cost_usd or 0.0,

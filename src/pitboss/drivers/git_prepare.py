@@ -62,6 +62,8 @@ class _Wanted(NamedTuple):
     """The branch's name is ours alone: if it exists, we made it."""
     effect: PrepareWorktree
     at: float
+    kept: SetAside | None
+    """What was set aside before it begins again from the start."""
 
     def look(self) -> Place:
         return look(self.checkout.common, self.path)
@@ -96,8 +98,14 @@ def as_tidying(effect: PrepareWorktree, base: str) -> TidyWorktree:
     )
 
 
-async def make(locks: Locks, effect: PrepareWorktree, at: float) -> Made:
+async def make(locks: Locks, effect: PrepareWorktree, at: float, kept: SetAside | None = None) -> Made:
     """Make a worktree, or finish one that was begun; a ready one is only reported.
+
+    Args:
+        locks: The locks all worktrees are made and unmade under.
+        effect: What is wanted.
+        at: The time what is set aside is dated.
+        kept: What was set aside before it begins again from the start.
 
     Raises:
         PitbossError: There can be none; nothing of it is left.
@@ -107,7 +115,7 @@ async def make(locks: Locks, effect: PrepareWorktree, at: float) -> Made:
     branch = effect.branch or effect.name
     check_branch_name(branch)
     wanted = _Wanted(
-        git.at(checkout.directory), checkout, str(absolute(effect.path)), branch, not effect.branch, effect, at
+        git.at(checkout.directory), checkout, str(absolute(effect.path)), branch, not effect.branch, effect, at, kept
     )
     async with locks.of_repository(checkout.common) as lock:
         entry, note = await _register(wanted, lock)
@@ -161,13 +169,18 @@ def _not_laid(ref: str) -> str:
 async def _note(wanted: _Wanted, branch: _Branch, saved: Saved | None, told: str) -> Note:
     """What the worktree is, for whoever asks again."""
     note = Note(branch=wanted.branch, base=branch.base, created_branch=branch.ours, message=told)
-    earlier = wanted.effect.earlier
+    earlier, kept = wanted.effect.earlier, wanted.kept
     if saved is not None and earlier is not None:
         if branch.tip == saved.parent:
             return msgspec.structs.replace(note, brought_back=earlier.set_aside)
         moved = f"it was saved on {saved.parent[:12]}, and branch {wanted.branch} is at {branch.tip[:12]} now"
         return msgspec.structs.replace(note, message=f"{_not_laid(saved.ref)}: {moved}")
     if told or earlier is None or earlier.set_aside is not None:
+        return note
+    if kept is not None:
+        message = f"it began again from the start; what it had done is kept as {kept.ref}"
+        return msgspec.structs.replace(note, set_aside=kept, message=message)
+    if wanted.effect.fresh:
         return note
     # Perhaps by an earlier request, which was cut short after it.
     lost = await find_set_aside(wanted.git, as_tidying(wanted.effect, branch.base))
@@ -207,6 +220,8 @@ async def _branch(wanted: _Wanted, lock: int, saved: Saved | None) -> _Branch:
     git, ref, head = wanted.git, f"refs/heads/{wanted.branch}", wanted.checkout.head
     # Deleted by hand, it comes back where its worktree stood, not where the operator stands today.
     start = saved.parent if saved else head
+    if wanted.effect.fresh and wanted.effect.earlier:
+        start = wanted.effect.earlier.base  # what was there was put away by `git_tidy.start_over`
     made = await git.run("update-ref", "-m", "branch: Created by pitboss", ref, start, "", hold=(lock,))
     if made.ok and saved:
         return (await _found_branch(wanted, start, ours=True))._replace(new=True)

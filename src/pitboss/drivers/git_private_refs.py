@@ -56,6 +56,12 @@ async def find_set_aside(git: Git, effect: TidyWorktree) -> SetAside | None:
     return found.as_report() if found else None
 
 
+async def refs_of_actor(git: Git, effect: TidyWorktree) -> list[Found]:
+    """What was set aside for exactly this actor so far, oldest first."""
+    owner = effect.cookie.rpartition("/")[0]
+    return [found for found in await refs(git, effect) if found.cookie.rpartition("/")[0] == owner]
+
+
 async def last(git: Git, effect: TidyWorktree) -> Found | None:
     """The commit this attempt has set aside last."""
     mine = [found for found in await refs(git, effect) if found.cookie == effect.cookie]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pitboss.drivers.git_command import Git, GitFailed
-from pitboss.drivers.git_private_refs import Found, Kept, commit_tree, last, record
+from pitboss.drivers.git_private_refs import Found, Kept, commit_tree, last, record, refs_of_actor
 from pitboss.drivers.git_repository import Entry, Place, branch_of, commit_of
 from pitboss.model.effects import TidyWorktree
 from pitboss.model.run import SetAside
@@ -66,8 +66,18 @@ class _Listed(NamedTuple):
     submodules: list[bytes]
 
 
-async def set_aside(git: Git, place: Place, entry: Entry, effect: TidyWorktree, at: float) -> SetAside | None:
+async def set_aside(
+    git: Git, place: Place, entry: Entry, effect: TidyWorktree, at: float, *, rewind: bool = False
+) -> SetAside | None:
     """Save what would be lost with a worktree.
+
+    Args:
+        git: Asked in the repository.
+        place: What there is where the worktree is.
+        entry: Git's record of it.
+        effect: Which worktree it is, and the ref to save it under.
+        at: The time the commit is dated.
+        rewind: Its branch is going to be put back: where that is now is part of what would be lost.
 
     Returns:
         What was saved, or ``None`` if the branch has it all already.
@@ -86,14 +96,32 @@ async def set_aside(git: Git, place: Place, entry: Entry, effect: TidyWorktree, 
         earlier = await last(git, effect)
         if await _only_lost_files(git, earlier, where, state):
             return earlier.as_report() if earlier else None
-    strays = await _strays(git, entry, effect, where)
+    strays = await _strays(git, entry, effect, where, branch_goes=rewind or where.tip == effect.base)
     if where.settled and not strays and {state.tree, state.staged} == {where.tree}:
         return None
     extra = await _staged_commit(git, entry, where, state)
     unfinished = f"\n\nA {where.operation} was not finished." if where.operation else ""
     subject = f"What {effect.actor} left uncommitted on {effect.branch}{unfinished}"
-    kept = Kept(state.tree, [where.parent, *extra, *strays], subject, state.files, state.ignored)
+    parents = [where.parent, *extra, *strays, *([where.tip] if rewind else [])]
+    kept = Kept(state.tree, parents, subject, state.files, state.ignored)
     return await record(git, entry.admin, effect, kept, at)
+
+
+async def keep_branch(git: Git, common: Path, effect: TidyWorktree, tip: str, at: float) -> SetAside | None:
+    """Save the commits of a branch that is going to be put back to its base.
+
+    Returns:
+        What was saved, or ``None`` if there are none, or what was set aside for the actor earlier has them already.
+    """
+    log = common / "logs" / "refs" / "heads" / effect.branch
+    known = {tip} | (await asyncio.to_thread(_shas, log) if effect.created_branch else set())
+    reached = {effect.base} | {found.commit for found in await refs_of_actor(git, effect)}
+    heads = await _heads(git, known, reached)
+    if not heads:
+        return None
+    tree = (await git.ask("rev-parse", f"{tip}^{{tree}}")).text
+    subject = f"What {effect.actor} had committed to {effect.branch} before it began again"
+    return await record(git, common, effect, Kept(tree, [tip, *heads], subject), at)
 
 
 async def _only_lost_files(git: Git, earlier: Found | None, where: _Where, state: _State) -> bool:
@@ -231,21 +259,26 @@ async def _differing(git: Git, commit: str, tree: str) -> int:
     return (await git.ask("diff-tree", "-r", "-z", "--name-only", "--no-renames", commit, tree)).out.count(b"\0")
 
 
-async def _strays(git: Git, entry: Entry, effect: TidyWorktree, where: _Where) -> list[str]:
+async def _strays(git: Git, entry: Entry, effect: TidyWorktree, where: _Where, *, branch_goes: bool) -> list[str]:
     """Commits that only this worktree still remembers: made on a detached HEAD, reset away, or half merged in.
 
     Git keeps HEAD's log and the heads of unfinished operations with the worktree, so they would go with it.
     What the branch's own log remembers stays, unless the branch is going to be deleted.
     """
-    known = await asyncio.to_thread(_remembered, entry.admin) - {where.parent, where.tip}
+    log = await asyncio.to_thread(_shas, entry.admin.parent.parent / "logs" / "refs" / "heads" / effect.branch)
+    deleted = effect.created_branch and branch_goes
+    known = await asyncio.to_thread(_remembered, entry.admin) | (log if deleted else set())
+    reached = {where.parent} | (set() if deleted else log)
+    return await _heads(git.on(entry.admin), known - {where.parent, where.tip}, reached, "--all")
+
+
+async def _heads(git: Git, known: set[str], reached: set[str], *others: str) -> list[str]:
+    """Those of some commits that no other of them leads to, nor what is reached anyway."""
     if not known:
         return []
-    branch_goes = effect.created_branch and where.tip == effect.base
-    log = entry.admin.parent.parent / "logs" / "refs" / "heads" / effect.branch
-    kept = set() if branch_goes else await asyncio.to_thread(_shas, log)
-    asked = "\n".join([*sorted(known), *(f"^{sha}" for sha in sorted(kept | {where.parent})), ""])
-    options = ("--parents", "--ignore-missing", "--stdin", "--not", "--all")
-    output = await git.on(entry.admin).ask("rev-list", *options, stdin=asked.encode())
+    asked = "\n".join([*sorted(known), *(f"^{sha}" for sha in sorted(reached)), ""])
+    options = ("--parents", "--ignore-missing", "--stdin", *(("--not", *others) if others else ()))
+    output = await git.ask("rev-list", *options, stdin=asked.encode())
     lines = [line.split() for line in output.text.splitlines()]
     parents = {parent for line in lines for parent in line[1:]}
     return [line[0] for line in lines if line[0] not in parents]

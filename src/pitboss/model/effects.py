@@ -63,6 +63,8 @@ class PrepareWorktree(Effect, frozen=True, kw_only=True):
     cookie: str
     earlier: EarlierWork | None = None
     """What earlier attempts left, if there were any; a worktree that vanished is made again from it."""
+    fresh: bool = False
+    """Set everything aside that earlier attempts did, and begin where the first one began."""
 
 
 class StartSession(Effect, frozen=True, kw_only=True):

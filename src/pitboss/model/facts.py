@@ -77,13 +77,17 @@ class AttemptLost(ActorFact, frozen=True, kw_only=True):
     """Of the next attempt."""
     resume: bool
     """True if the next attempt continues its session, False if it starts afresh."""
+    fresh: bool = False
+    """Its next worktree begins where the first one did; what it has done so far is set aside before."""
 
 
 class ActorRequeued(ActorFact, frozen=True, kw_only=True):
-    """A settled actor is taken up again, on an operator's order."""
+    """An actor is taken up again, on an operator's order: it had settled, or waits to begin again from the start."""
 
     session_id: str
     resume: bool
+    fresh: bool = False
+    """Its next worktree begins where the first one did; what it has done so far is set aside before."""
 
 
 class WorktreeMade(ActorFact, frozen=True, kw_only=True):

@@ -47,6 +47,8 @@ class Reopened(Signal, frozen=True, kw_only=True):
     """Actors whose session can be continued: its transcript is there."""
     fresh_ids: dict[ActorId, str] = {}
     """A session id for each actor, for those who start afresh although their old id is taken."""
+    fresh: tuple[ActorId, ...] = ()
+    """Actors who are to begin again from the start, with what they have done so far set aside."""
 
 
 class Tick(Signal, frozen=True, kw_only=True):

@@ -113,9 +113,9 @@ def _about_an_actor(fact: f.AnyActorFact) -> str:  # noqa: C901 - a flat match, 
         case f.ActorAdmitted():
             return _admitted(fact)
         case f.AttemptLost():
-            return f"it was cut off with its dispatcher; its next attempt {_next(fact.resume)}"
+            return f"it was cut off with its dispatcher; its next attempt {_next(fact)}"
         case f.ActorRequeued():
-            return f"it is taken up again; its next attempt {_next(fact.resume)}"
+            return f"it is taken up again; its next attempt {_next(fact)}"
         case f.WorktreeMade():
             return _made(fact)
         case f.WorktreeFailed():
@@ -167,8 +167,10 @@ def _caps(fact: f.RunOpened) -> str:
     return f"at most {run.max_parallel} at once{money}{', a rehearsal' if run.rehearsal else ''}"
 
 
-def _next(resume: bool) -> str:  # noqa: FBT001 - a field of the fact
-    return "continues its session" if resume else "starts afresh"
+def _next(fact: f.AttemptLost | f.ActorRequeued) -> str:
+    if fact.fresh:
+        return "begins again from the start, with what it has done set aside"
+    return "continues its session" if fact.resume else "starts afresh"
 
 
 def _admitted(fact: f.ActorAdmitted) -> str:

@@ -130,8 +130,8 @@ class Story:
         """The dispatcher dies at once: only what was written down is left, and nothing that ran lives on."""
         self.state = replay(self.facts)
 
-    def reopened(self, *transcripts: str, scope: ResumeScope | None = None) -> Outcome:
-        """Another dispatcher takes the run over."""
+    def reopened(self, *transcripts: str, scope: ResumeScope | None = None, fresh: Iterable[str] = ()) -> Outcome:
+        """Another dispatcher takes the run over; those in ``fresh`` are to begin again from the start."""
         return self.when(
             s.Reopened(
                 at=self.at,
@@ -141,6 +141,7 @@ class Story:
                 scope=scope,
                 transcripts=tuple(ActorId(name) for name in transcripts),
                 fresh_ids={name: f"fresh-{name}" for name in self.state.actors},
+                fresh=tuple(ActorId(name) for name in fresh),
             )
         )
 
