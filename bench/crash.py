@@ -24,6 +24,7 @@ from bench.rows import Row
 from pitboss.engine.clock import SystemClock
 from pitboss.engine.ids import mint_run_id, mint_session_id
 from pitboss.engine.loop import Loop
+from pitboss.journal.blobs import Blobs, blobs_of
 from pitboss.journal.disk import flush
 from pitboss.journal.entries import encode_entry, encode_header, parse_entry
 from pitboss.journal.log import Journal
@@ -281,7 +282,7 @@ def _multiply(run: Path, times: int) -> None:
 def _rename(journal: Path, run: Path) -> None:
     """Have a copied journal begin with its own id; nothing behind its first fact names the run."""
     _, line, *rest = journal.read_bytes().splitlines(keepends=True)
-    entry = parse_entry(line)
+    entry = parse_entry(line, Blobs(blobs_of(journal)).get)
     assert isinstance(entry.fact, f.RunOpened)
     opened = replace(entry.fact, run=replace(entry.fact.run, run_id=RunId(run.name), run_dir=str(run)))
     begin = [encode_header({"run_id": run.name}), encode_entry(entry.seq, entry.cause, entry.by, opened)]

@@ -33,7 +33,7 @@ from pitboss.errors import ManifestError, OperatorError, PitbossError, Problem, 
 from pitboss.journal.lock import RunLock
 from pitboss.journal.log import Journal, replay
 from pitboss.journal.publish import ArtifactHand
-from pitboss.journal.rundir import RunDir, runs_base, write_atomic
+from pitboss.journal.rundir import RunDir, runs_base
 from pitboss.manifest.load import Loaded, PathKind, Surroundings
 from pitboss.manifest.load import load as load_manifest
 from pitboss.model import effects as e
@@ -245,7 +245,9 @@ async def _begin(loaded: Loaded, binary: str, base: Path, model_url: str | None,
         meta=encode_meta(_meta(spec, first.at)),
     )
     with RunLock.acquire(rundir.lock):
-        journal = Journal.create(rundir.journal, {"run_id": spec.run_id, "pitboss_version": __version__})
+        journal = Journal.create(
+            rundir.journal, {"run_id": spec.run_id, "pitboss_version": __version__}, disk=rundir.disk
+        )
         return await _hold(rundir, journal, clock, first, RunState(), spec, eyes)
 
 
@@ -295,7 +297,7 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> i
             ),
             fresh_ids={name: mint_session_id() for name in state.actors},
         )
-        journal = Journal.reopen(rundir.journal, seq=past.seq, end=past.end)
+        journal = Journal.reopen(rundir.journal, past, disk=rundir.disk)
         rundir.summary.unlink(missing_ok=True)
         return await _hold(rundir, journal, clock, first, state, spec, eyes)
 
@@ -354,7 +356,7 @@ def _hands(
     async def identify(effect: e.ProbeClaude, emit: Emit) -> None:
         version = await probe(effect, emit, clock=clock.now)
         known = msgspec.structs.replace(meta, claude_version=version)
-        await asyncio.to_thread(write_atomic, rundir.meta, encode_meta(known))
+        await asyncio.to_thread(rundir.disk.write_atomic, rundir.meta, encode_meta(known))
 
     return {
         e.StartGuardian: hand_for(e.StartGuardian, watch.start),

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from pitboss.errors import WorldError
-from pitboss.journal.entries import Entry
+from pitboss.journal.entries import FORMAT, Entry
 from pitboss.journal.log import Journal, replay
 from pitboss.model.facts import AnyFact, GuardianLost, GuardianStarted, SessionOpened, StopOrdered
 from pitboss.model.run import ActorId, Frozen
@@ -82,7 +82,7 @@ async def test_a_line_can_be_read_by_any_json_tool_and_its_checksum_recomputed(t
 
     header, line = path.read_bytes().splitlines()
 
-    assert {"pitboss": "journal", "format": 1, "run_id": "r", "epoch": 1} == {
+    assert {"pitboss": "journal", "format": FORMAT, "run_id": "r", "epoch": 1} == {
         key: value for key, value in json.loads(header).items() if key != "sum"
     }
     text = b'{"seq":1,"cause":0,"via":"Stop","fact":"StopOrdered","at":3.0,"by":"SIGTERM"'

@@ -22,7 +22,7 @@ from pitboss.errors import OperatorError, PitbossError, WorldError
 from pitboss.journal.discovery import RunEntry, discover
 from pitboss.journal.disk import disk_errors
 from pitboss.journal.lock import RunLock, is_held
-from pitboss.journal.rundir import RunDir, write_atomic
+from pitboss.journal.rundir import RunDir
 from pitboss.model.effects import TidyWorktree
 from pitboss.model.records import RunRecord
 from pitboss.model.run import ActorId, Phase, RunId, SetAside
@@ -307,7 +307,7 @@ def _put_summary(run: RunDir, data: bytes) -> None:
     with disk_errors("set aside", run.summary):
         if run.summary.exists():  # it could not be read; whoever knows better still can
             run.summary.rename(run.path / "summary.json.damaged")
-    write_atomic(run.summary, data)
+    run.disk.write_atomic(run.summary, data)
 
 
 def _clear(run: RunDir, found: Found, tidy: Tidy, saved: list[Aside]) -> None:
