@@ -334,6 +334,11 @@ async def _hold(
             with Orders(loop.inbox.post, clock.now):
                 state = await loop.run(first)
             viewer.show()
+    except WorldError as problem:
+        resume = f"`pitboss resume {spec.run_id}` goes on with the run"
+        raise WorldError(
+            str(problem), hint=f"when that is mended, {resume}: nothing it had acknowledged is lost"
+        ) from None
     finally:
         journal.close()
         artifacts.close()

@@ -225,17 +225,19 @@ tools = [{ name = "Bash", input = { command = "timeout 30 tail -f /dev/null", de
     assert [] == pit.with_cookie()
 
 
-def limited(size: int) -> Callable[[], None]:
+def limited(pit: Pit, size: int) -> Callable[[], None]:
     """No file of the process may grow beyond ``size`` bytes: what a full disk looks like to it."""
+    pit.env["PYTHONDONTWRITEBYTECODE"] = "1"  # Python takes a bytecode file that was cut short for a whole one
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def test_a_journal_that_takes_no_more_stops_the_run_and_a_resume_ends_it(pit: Pit) -> None:
+def test_a_run_whose_journal_takes_no_more_drains_and_a_resume_ends_it(pit: Pit) -> None:
     tasks = {f"t{n}": [{"delay": 0.1}, {"text": "ok"}] for n in range(6)}
-    process = pit.dispatching(pit.manifest(tasks, max_parallel_tasks=2), preexec_fn=limited(6000))
+    process = pit.dispatching(pit.manifest(tasks, max_parallel_tasks=2), preexec_fn=limited(pit, 6000))
     ended = pit.finish(process)
 
     assert (1, True) == (ended.code, "journal.jsonl" in ended.err)
+    assert f"hint: when that is mended, `pitboss resume {pit.run.path.name}` goes on" in ended.err
     assert "Traceback" not in ended.err
     assert [] == pit.with_cookie()
     settled = [str(fact["actor"]) for fact in pit.run.told("ActorSettled")]
@@ -248,7 +250,7 @@ def test_a_journal_that_takes_no_more_stops_the_run_and_a_resume_ends_it(pit: Pi
 
 def test_a_log_that_takes_no_more_is_named_and_ends_nothing(pit: Pit) -> None:
     manifest = pit.manifest({"a": [{"noise": 400, "bytes": 300}, {"text": "ok"}]})
-    ended = pit.finish(pit.dispatching(manifest, preexec_fn=limited(60_000)))
+    ended = pit.finish(pit.dispatching(manifest, preexec_fn=limited(pit, 60_000)))
 
     assert (1, {"a": "Success"}) == (ended.code, pit.run.statuses())
     assert "not written in full" in ended.err

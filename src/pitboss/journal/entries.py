@@ -121,7 +121,7 @@ def _lifted(value: object, keep: Keep) -> object:
             return {"blob": keep(data), "bytes": len(data)} if len(data) > LARGEST_BYTES else value
         case dict():
             return {key: _lifted(item, keep) for key, item in value.items()}
-        case list() | tuple():
+        case list():
             return [_lifted(item, keep) for item in value]
         case _:
             return value

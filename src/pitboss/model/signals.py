@@ -200,6 +200,12 @@ class WorktreeTidied(Report, frozen=True, kw_only=True):
     """Why it was kept although its removal was asked for."""
 
 
+class JournalRefused(Signal, frozen=True, kw_only=True):
+    """Facts cannot be written down for now: the disk is full or fails. They are kept, and tried again."""
+
+    message: str
+
+
 class ArtifactFailed(Signal, frozen=True, kw_only=True):
     """A public file could not be written."""
 
@@ -232,6 +238,7 @@ RunSignal = (
     | GuardianUp
     | GuardianDown
     | ClaudeProbed
+    | JournalRefused
     | ArtifactFailed
     | ArtifactWritten
     | EffectFailed
