@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from pitboss import __version__
+from pitboss.core.lifecycle import HAS_PROCESS
 from pitboss.core.reopening import worth_resuming
 from pitboss.core.state import RunState, evolve
 from pitboss.core.views import RunView
@@ -23,6 +24,7 @@ from pitboss.drivers.claude import ClaudeSessions, has_transcript, probe
 from pitboss.drivers.cookies import Census, stop_all
 from pitboss.drivers.git import GitWorktrees, Want, preflight
 from pitboss.drivers.orders import Orders
+from pitboss.drivers.recount import count_again
 from pitboss.drivers.watch import Watch
 from pitboss.engine.clock import SystemClock
 from pitboss.engine.ids import mint_run_id, mint_session_id
@@ -38,7 +40,7 @@ from pitboss.manifest.load import Loaded, PathKind, Surroundings
 from pitboss.manifest.load import load as load_manifest
 from pitboss.model import effects as e
 from pitboss.model.effects import Effect, Emit, Hand
-from pitboss.model.run import ResumeScope, RunSpec
+from pitboss.model.run import ActorId, Heard, ResumeScope, RunSpec
 from pitboss.model.signals import Opened, Reopened
 from pitboss.wire.artifacts import RunMeta, encode_meta
 from pitboss.wire.scalars import to_timestamp
@@ -296,10 +298,18 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> i
                 name for name, actor in state.actors.items() if has_transcript(actor.session_id, actor.spec.env)
             ),
             fresh_ids={name: mint_session_id() for name in state.actors},
+            heard=await asyncio.to_thread(_count_again, rundir, state),
         )
         journal = Journal.reopen(rundir.journal, past, disk=rundir.disk)
         rundir.summary.unlink(missing_ok=True)
         return await _hold(rundir, journal, clock, first, state, spec, eyes)
+
+
+def _count_again(rundir: RunDir, state: RunState) -> dict[ActorId, Heard]:
+    """What the attempts that were cut off had used, by their logs."""
+    cut_off = [(actor.spec.id, actor.log_offset) for actor in state.actors.values() if actor.phase in HAS_PROCESS]
+    heard = {name: count_again(rundir.stdout_log(name), offset) for name, offset in cut_off if offset is not None}
+    return {name: account for name, account in heard.items() if account is not None}
 
 
 def _meta(spec: RunSpec, opened_at: float) -> RunMeta:

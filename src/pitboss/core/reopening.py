@@ -8,6 +8,7 @@ idempotent; who is settled stays so, unless the operator wants more.
 
 from __future__ import annotations
 
+from pitboss.core import prices
 from pitboss.core.decision import Decision
 from pitboss.core.lifecycle import HAS_PROCESS
 from pitboss.core.state import Actor, RunState
@@ -15,7 +16,7 @@ from pitboss.core.views import task_record
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
-from pitboss.model.run import Certificate, Phase, ResumeScope, Status
+from pitboss.model.run import Certificate, Heard, Phase, ResumeScope, Status
 
 
 def worth_resuming(state: RunState, scope: ResumeScope | None) -> bool:
@@ -51,6 +52,8 @@ def reopen(d: Decision, signal: s.Reopened) -> None:
 
 
 def _take_up(d: Decision, actor: Actor, signal: s.Reopened, scope: ResumeScope) -> None:
+    if actor.spec.id in signal.heard:
+        actor = _count_again(d, actor, signal.heard[actor.spec.id])
     match actor.phase:
         case Phase.QUEUED:
             pass
@@ -71,6 +74,15 @@ def _take_up(d: Decision, actor: Actor, signal: s.Reopened, scope: ResumeScope) 
                     resume=resume,
                 )
             )
+
+
+def _count_again(d: Decision, actor: Actor, heard: Heard) -> Actor:
+    """What the attempt used between its last report and its end is in its log, if anywhere."""
+    if actor.phase in HAS_PROCESS and heard.usage != actor.usage:
+        since = prices.estimate(heard.usage - heard.exact_usage, actor.spec.model)
+        cost = max(heard.exact_cost_usd + since, actor.cost_usd or 0.0)
+        d.note(f.UsageCounted(**d.about(actor.spec.id), usage=heard.usage, cost_usd=cost))
+    return d.actor(actor.spec.id)
 
 
 def _was_over(actor: Actor) -> bool:

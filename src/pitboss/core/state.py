@@ -76,6 +76,8 @@ class Actor(Frozen, frozen=True, kw_only=True):
     settled_at: float = 0.0
     worktree: Worktree | None = None
     pid: int | None = None
+    log_offset: int | None = None
+    """Where in its log the present attempt's stream begins."""
     usage: Usage = Usage()
     cost_usd: float | None = None
     settled_usage: Usage = Usage()
@@ -300,7 +302,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
             failure = Failure(kind="unknown", message=fact.message)
             return replace(actor, phase=Phase.TIDYING, failure=failure, ended_at=fact.at)
         case f.ProcessStarted():
-            return replace(actor, pid=fact.pid, process_at=fact.at)
+            return replace(actor, pid=fact.pid, log_offset=fact.log_offset, process_at=fact.at)
         case f.SessionOpened():
             return replace(actor, phase=Phase.WORKING if actor.phase is Phase.STARTING else actor.phase)
         case f.ToolUsed():

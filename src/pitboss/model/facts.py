@@ -106,6 +106,8 @@ class ProcessStarted(ActorFact, frozen=True, kw_only=True):
     """The agent's process exists."""
 
     pid: int
+    log_offset: int | None = None
+    """Where in ``stdout.log`` its stream begins, in bytes; ``None`` if that was not written down."""
 
 
 class SpawnFailed(ActorFact, frozen=True, kw_only=True):

@@ -208,6 +208,17 @@ class Certificate(Frozen, frozen=True, kw_only=True):
         return self.group_empty and self.cookie_empty
 
 
+class Heard(Frozen, frozen=True, kw_only=True):
+    """What an attempt has used as its log tells it, counted again after its dispatcher was gone."""
+
+    usage: Usage
+    """All of it."""
+    exact_usage: Usage = Usage()
+    """What of it the last result has accounted for."""
+    exact_cost_usd: float = 0.0
+    """The money of that part, as the result says."""
+
+
 class SetAside(Frozen, frozen=True, kw_only=True):
     """Work that was saved before its worktree was removed (law 5)."""
 

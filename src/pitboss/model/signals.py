@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pitboss.model.run import ActorId, Certificate, Failure, ResumeScope, RunSpec, SetAside, TurnResult, Usage
+from pitboss.model.run import ActorId, Certificate, Failure, Heard, ResumeScope, RunSpec, SetAside, TurnResult, Usage
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="signal"):
@@ -47,6 +47,8 @@ class Reopened(Signal, frozen=True, kw_only=True):
     """Actors whose session can be continued: its transcript is there."""
     fresh_ids: dict[ActorId, str] = {}
     """A session id for each actor, for those who start afresh although their old id is taken."""
+    heard: dict[ActorId, Heard] = {}
+    """What the attempts that were cut off have used until then, by their logs."""
 
 
 class Tick(Signal, frozen=True, kw_only=True):
@@ -112,6 +114,8 @@ class ProcessUp(Report, frozen=True, kw_only=True):
     """The agent's process exists."""
 
     pid: int
+    log_offset: int | None = None
+    """Where in ``stdout.log`` its stream begins, in bytes."""
 
 
 class SpawnRefused(Report, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from pitboss.model.run import (
     ActorId,
     Certificate,
     Failure,
+    Heard,
     Phase,
     ResumeScope,
     RunId,
@@ -129,7 +130,9 @@ class Story:
         """The dispatcher dies at once: only what was written down is left, and nothing that ran lives on."""
         self.state = replay(self.facts)
 
-    def reopened(self, *transcripts: str, scope: ResumeScope | None = None) -> Outcome:
+    def reopened(
+        self, *transcripts: str, scope: ResumeScope | None = None, heard: dict[ActorId, Heard] | None = None
+    ) -> Outcome:
         """Another dispatcher takes the run over."""
         return self.when(
             s.Reopened(
@@ -140,6 +143,7 @@ class Story:
                 scope=scope,
                 transcripts=tuple(ActorId(name) for name in transcripts),
                 fresh_ids={name: f"fresh-{name}" for name in self.state.actors},
+                heard=heard or {},
             )
         )
 
