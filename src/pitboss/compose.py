@@ -299,6 +299,7 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> i
             ),
             fresh_ids={name: mint_session_id() for name in state.actors},
             heard=await asyncio.to_thread(_count_again, rundir, state),
+            log_sizes={name: _size(rundir.stdout_log(name)) for name in state.actors},
         )
         journal = Journal.reopen(rundir.journal, past, disk=rundir.disk)
         rundir.summary.unlink(missing_ok=True)
@@ -307,9 +308,13 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> i
 
 def _count_again(rundir: RunDir, state: RunState) -> dict[ActorId, Heard]:
     """What the attempts that were cut off had used, by their logs."""
-    cut_off = [(actor.spec.id, actor.log_offset) for actor in state.actors.values() if actor.phase in HAS_PROCESS]
-    heard = {name: count_again(rundir.stdout_log(name), offset) for name, offset in cut_off if offset is not None}
+    cut_off = [actor for actor in state.actors.values() if actor.phase in HAS_PROCESS]
+    heard = {actor.spec.id: count_again(rundir.stdout_log(actor.spec.id), actor.log_offset) for actor in cut_off}
     return {name: account for name, account in heard.items() if account is not None}
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
 
 
 def _meta(spec: RunSpec, opened_at: float) -> RunMeta:

@@ -72,6 +72,7 @@ def _take_up(d: Decision, actor: Actor, signal: s.Reopened, scope: ResumeScope) 
                     certificate=Certificate(exit_code=None),
                     session_id=_next_session(actor, signal, resume=resume),
                     resume=resume,
+                    log_offset=signal.log_sizes.get(actor.spec.id, 0),
                 )
             )
 
@@ -107,7 +108,10 @@ def _requeued(d: Decision, actor: Actor, signal: s.Reopened, *, again: bool) -> 
     """``again``: its work was done and is wanted once more, so its session is not continued."""
     resume = not again and _can_resume(actor, signal)
     return f.ActorRequeued(
-        **d.about(actor.spec.id), session_id=_next_session(actor, signal, resume=resume), resume=resume
+        **d.about(actor.spec.id),
+        session_id=_next_session(actor, signal, resume=resume),
+        resume=resume,
+        log_offset=signal.log_sizes.get(actor.spec.id, 0),
     )
 
 

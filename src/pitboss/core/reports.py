@@ -64,7 +64,7 @@ def _take(d: Decision, report: s.AnyReport, actor: Actor) -> None:  # noqa: C901
             d.note(f.WorktreeFailed(**about, message=f"worktree error: {message}"))
             d.tidy(who)
         case s.ProcessUp(pid=pid):
-            d.note(f.ProcessStarted(**about, pid=pid, log_offset=report.log_offset))
+            d.note(f.ProcessStarted(**about, pid=pid))
         case s.SpawnRefused(message=message):
             d.note(f.SpawnFailed(**about, message=message))
             d.tidy(who)

@@ -76,8 +76,8 @@ class Actor(Frozen, frozen=True, kw_only=True):
     settled_at: float = 0.0
     worktree: Worktree | None = None
     pid: int | None = None
-    log_offset: int | None = None
-    """Where in its log the present attempt's stream begins."""
+    log_offset: int = 0
+    """Where in its log the stream of the present attempt begins, or of the next one while it waits."""
     usage: Usage = Usage()
     cost_usd: float | None = None
     settled_usage: Usage = Usage()
@@ -302,7 +302,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
             failure = Failure(kind="unknown", message=fact.message)
             return replace(actor, phase=Phase.TIDYING, failure=failure, ended_at=fact.at)
         case f.ProcessStarted():
-            return replace(actor, pid=fact.pid, log_offset=fact.log_offset, process_at=fact.at)
+            return replace(actor, pid=fact.pid, process_at=fact.at)
         case f.SessionOpened():
             return replace(actor, phase=Phase.WORKING if actor.phase is Phase.STARTING else actor.phase)
         case f.ToolUsed():
@@ -377,6 +377,7 @@ def _requeue(actor: Actor, fact: f.AttemptLost | f.ActorRequeued) -> Actor:
         attempt=actor.attempt,
         session_id=fact.session_id,
         resume=fact.resume,
+        log_offset=fact.log_offset,
         first_at=actor.first_at,
         past_usage=actor.all_usage,
         past_cost_usd=actor.all_cost_usd or 0.0,

@@ -124,7 +124,7 @@ class _Live:
             return
         self._child = child
         try:
-            self._emit(s.ProcessUp(**self._about(), pid=child.pid, log_offset=log.begin))
+            self._emit(s.ProcessUp(**self._about(), pid=child.pid))
             child.write(self._talk.hello())
             if self._ending is not None:
                 self.press(self._ending)

@@ -75,8 +75,6 @@ class LogFile:
         self._path = path
         self._lost: Callable[[str, str], None] | None = lost
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.begin = os.fstat(self._descriptor).st_size
-        """Where our part of it begins, in bytes: earlier attempts are before it."""
 
     def append(self, chunk: bytes) -> None:
         """Write all of ``chunk``; a failure is told once and never raised."""
@@ -101,8 +99,6 @@ class SessionLog:
         self._scribe = scribe
         self._out = out
         self._err = err
-        self.begin = out.begin
-        """Where in ``stdout.log`` this attempt's stream begins, in bytes."""
         self.stderr_tail = b""
 
     @classmethod

@@ -88,8 +88,10 @@ class ArtifactHand:
             self._settled.set()
 
     async def publish_run(self, effect: PublishRun, emit: Emit) -> None:
-        """Puts ``summary.json`` in place, whole."""
+        """Puts ``summary.json`` in place, whole: after the lines, as it tells everyone that the account is complete."""
+        await self._settled.wait()
         try:
+            await self._lines.sync()
             await asyncio.to_thread(self._run.disk.write_atomic, self._run.summary, encode_run(effect.record))
         except WorldError as error:
             emit(self._failed(self._run.summary, error))

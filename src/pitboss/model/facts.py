@@ -77,6 +77,8 @@ class AttemptLost(ActorFact, frozen=True, kw_only=True):
     """Of the next attempt."""
     resume: bool
     """True if the next attempt continues its session, False if it starts afresh."""
+    log_offset: int = 0
+    """Where in ``stdout.log`` the next attempt's stream begins, in bytes."""
 
 
 class ActorRequeued(ActorFact, frozen=True, kw_only=True):
@@ -84,6 +86,7 @@ class ActorRequeued(ActorFact, frozen=True, kw_only=True):
 
     session_id: str
     resume: bool
+    log_offset: int = 0
 
 
 class WorktreeMade(ActorFact, frozen=True, kw_only=True):
@@ -106,8 +109,6 @@ class ProcessStarted(ActorFact, frozen=True, kw_only=True):
     """The agent's process exists."""
 
     pid: int
-    log_offset: int | None = None
-    """Where in ``stdout.log`` its stream begins, in bytes; ``None`` if that was not written down."""
 
 
 class SpawnFailed(ActorFact, frozen=True, kw_only=True):

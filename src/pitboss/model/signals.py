@@ -49,6 +49,8 @@ class Reopened(Signal, frozen=True, kw_only=True):
     """A session id for each actor, for those who start afresh although their old id is taken."""
     heard: dict[ActorId, Heard] = {}
     """What the attempts that were cut off have used until then, by their logs."""
+    log_sizes: dict[ActorId, int] = {}
+    """How long each ``stdout.log`` is, in bytes: where the next attempt's stream begins in it."""
 
 
 class Tick(Signal, frozen=True, kw_only=True):
@@ -114,8 +116,6 @@ class ProcessUp(Report, frozen=True, kw_only=True):
     """The agent's process exists."""
 
     pid: int
-    log_offset: int | None = None
-    """Where in ``stdout.log`` its stream begins, in bytes."""
 
 
 class SpawnRefused(Report, frozen=True, kw_only=True):
