@@ -79,7 +79,7 @@ def fake_agents(pit: Pit) -> Cast:
 def real_agents(pit: Pit) -> Iterator[Cast]:
     """Have the real CLI follow the same steps, its model scripted."""
     steps = [str(cast("Json", step["input"])["command"]) for step in [_UNLOCK, *map(_line, WORDS)]]
-    call = {"name": "Bash", "input": {"command": " && sleep 0.05 && ".join(steps), "description": "go on"}}
+    call: Json = {"name": "Bash", "input": {"command": " && sleep 0.05 && ".join(steps), "description": "go on"}}
     turn = f"[[actor.turn]]\ntools = [{_toml(call)}]"
     with start_model(pit.place / "model", "\n".join(["[[actor]]", 'id = "*"', *([turn] * REAL_TURNS)])) as model:
         pit.use_real_claude(model.actor("agent"))
