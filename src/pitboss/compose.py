@@ -1,7 +1,7 @@
 """The only file that names concrete parts: a manifest becomes a running pit.
 
-Called by ``surfaces.cli``; blocks until the run has ended and returns the exit code. Everything that a run needs of
-this process - its clock, its signals, its environment - is taken here and handed down.
+Called by ``surfaces.commands``; blocks until the run has ended and returns the exit code. Everything that a run needs
+of this process - its clock, its signals, its environment - is taken here and handed down.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Facts as sentences: what ``pitboss why`` tells, in plain words and without a table of our terms.
 
 Every kind of fact has its sentence; the ``match`` is exhaustive, so a new kind cannot be forgotten. Which facts
-belong to a story is decided by ``core.views.story``. Called by ``cli``.
+belong to a story is decided by ``core.views.story``. Called by ``commands``.
 """
 
 from __future__ import annotations

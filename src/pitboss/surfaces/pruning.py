@@ -2,7 +2,7 @@
 
 A run is only ever removed under its own lock, after every worktree it still has was set aside and removed by git;
 that git and the process table are asked at all is `upkeep`'s business, handed in as `Tidy`. What may not come in:
-anything that could touch a live run or a repository directly. Called by ``cli`` for ``prune``;
+anything that could touch a live run or a repository directly. Called by ``commands`` for ``prune``;
 what is said of it is ``pruning_report``'s.
 """
 
