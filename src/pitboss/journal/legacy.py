@@ -20,7 +20,7 @@ from pitboss.wire.artifacts import RunMeta, decode_meta, decode_run, decode_task
 from pitboss.wire.resolved import Resolved, decode_resolved
 from pitboss.wire.scalars import from_timestamp
 
-__all__ = ["Legacy", "branch_of", "is_legacy", "read_legacy", "sibling_worktree"]
+__all__ = ["Legacy", "branch_of", "default_name", "is_legacy", "read_legacy", "sibling_worktree"]
 
 _FIRST_OF_OURS = (0, 10)
 
@@ -118,9 +118,13 @@ def _resolved(run: RunDir) -> tuple[Resolved | None, str]:
 # --- worktrees ------------------------------------------------------------------------------------------------------
 
 
+def default_name(actor: str, run_id: str, role: str = "") -> str:
+    """What 0.9 called a task's worktree, and its branch unless the manifest named one."""
+    return f"pitboss-{role}{actor}-{run_id}"
+
+
 def _names(actor: str, run_id: str) -> Iterator[str]:
-    """What 0.9 called an actor's worktree, and its branch unless the manifest named one: a task's, lead's, worker's."""
-    yield from (f"pitboss-{role}{actor}-{run_id}" for role in ("", "lead-", "worker-"))
+    yield from (default_name(actor, run_id, role) for role in ("", "lead-", "worker-"))
 
 
 def branch_of(actor: str, run_id: str, worktree: str) -> str | None:
@@ -132,4 +136,4 @@ def branch_of(actor: str, run_id: str, worktree: str) -> str | None:
 def sibling_worktree(actor: str, run_id: str, directory: str) -> Path:
     """Where 0.9 put the worktree of a task: beside the repository."""
     repository = Path(directory)
-    return repository.with_name(f"{repository.name}-{next(_names(actor, run_id))}")
+    return repository.with_name(f"{repository.name}-{default_name(actor, run_id)}")

@@ -178,7 +178,8 @@ def resume(run: str, scope: ResumeScope | None, run_dir: str | None) -> None:
 
     Whatever the old dispatcher left running is stopped first. Every unfinished task continues in its own worktree, on
     its own branch, in its own session; those that wait are started, those that are settled stay so. On a run that was
-    cut off, --failed takes up what had failed too.
+    cut off, --failed takes up what had failed too. A flat run of Pitboss 0.9 becomes a run of this version, in the same
+    folder and under the same id, and keeps its records.
     """
     from pitboss import compose
     from pitboss.surfaces import client
