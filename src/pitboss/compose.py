@@ -1,7 +1,7 @@
 """The only file that names concrete parts: a manifest becomes a running pit.
 
-Called by ``surfaces.cli``; blocks until the run has ended and returns the exit code. Everything that a run needs of
-this process - its clock, its signals, its environment - is taken here and handed down.
+Called by ``surfaces.commands``; blocks until the run has ended and returns the exit code. Everything that a run needs
+of this process - its clock, its signals, its environment - is taken here and handed down.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pitboss import __version__
+from pitboss import __version__, adoption
 from pitboss.core.lifecycle import HAS_PROCESS
 from pitboss.core.reopening import worth_resuming
 from pitboss.core.state import RunState, evolve
@@ -32,6 +32,7 @@ from pitboss.engine.loop import Loop
 from pitboss.engine.perform import hand_for
 from pitboss.engine.viewer import Viewer
 from pitboss.errors import ManifestError, OperatorError, PitbossError, Problem, WorldError
+from pitboss.journal.legacy import is_legacy
 from pitboss.journal.lock import RunLock
 from pitboss.journal.log import Journal, replay
 from pitboss.journal.publish import ArtifactHand
@@ -255,13 +256,12 @@ async def _begin(loaded: Loaded, binary: str, base: Path, model_url: str | None,
 
 async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> int:
     """Replay, survey, go on. Nothing is started or written before the old dispatcher's processes are gone."""
-    if not rundir.journal.exists():
-        if rundir.lock.exists():
-            raise OperatorError(
-                f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again"
-            )
-        raise OperatorError(f"{rundir.path} has no journal: runs of Pitboss 0.9 cannot be resumed by this version")
+    adopted = await _look_at_legacy(rundir, scope, eyes) if is_legacy(rundir) else None
+    if adopted is None and not rundir.journal.exists():
+        raise OperatorError(f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again")
     with RunLock.acquire(rundir.lock) as lock:
+        if adopted is not None and not rundir.journal.exists():
+            adoption.write(rundir, adopted)
         past = replay(rundir.journal)
         state = RunState()
         for entry in past:
@@ -271,8 +271,8 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> i
                 f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again"
             )
         # Killed between its end and its summary, a run is reopened for nothing but that.
-        if rundir.summary.exists() and not worth_resuming(state, scope):
-            raise OperatorError(f"nothing to resume in run {rundir.run_id}: everything it began has ended well")
+        if rundir.summary.exists():
+            _require_worth(rundir, state, scope)
         spec = state.spec
         if spec.rehearsal:
             raise OperatorError("a rehearsal cannot be resumed: its scripted model is gone; rehearse it again")
@@ -304,6 +304,20 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> i
         journal = Journal.reopen(rundir.journal, past, disk=rundir.disk)
         rundir.summary.unlink(missing_ok=True)
         return await _hold(rundir, journal, clock, first, state, spec, eyes)
+
+
+async def _look_at_legacy(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> adoption.Adoption:
+    """What becomes of a run of Pitboss 0.9; if it is refused, its folder is as it was."""
+    found = await asyncio.to_thread(adoption.survey, rundir, _find_claude(os.environ))
+    _require_worth(rundir, found.state, scope)
+    for warning in found.warnings:
+        eyes.on_warning(warning)
+    return found
+
+
+def _require_worth(rundir: RunDir, state: RunState, scope: ResumeScope | None) -> None:
+    if not worth_resuming(state, scope):
+        raise OperatorError(f"nothing to resume in run {rundir.run_id}: everything it began has ended well")
 
 
 def _count_again(rundir: RunDir, state: RunState) -> dict[ActorId, Heard]:

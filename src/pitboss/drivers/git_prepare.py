@@ -27,6 +27,7 @@ from pitboss.drivers.git_repository import (
     commit_of,
     holders,
     look,
+    points_back,
     survey,
     taken,
     write_note,
@@ -54,6 +55,8 @@ class _Wanted(NamedTuple):
     branch: str
     private: bool
     """The branch's name is ours alone: if it exists, we made it."""
+    foreign: bool
+    """The worktree has no note of ours, because Pitboss 0.9 made it."""
 
     def look(self) -> Place:
         return look(self.checkout.common, self.path)
@@ -69,7 +72,8 @@ async def make(locks: Locks, effect: PrepareWorktree) -> Made:
     checkout = await survey(git, effect.directory)
     branch = effect.branch or effect.name
     check_branch_name(branch)
-    wanted = _Wanted(git.at(checkout.directory), checkout, str(absolute(effect.path)), branch, not effect.branch)
+    path, private = str(absolute(effect.path)), not effect.branch
+    wanted = _Wanted(git.at(checkout.directory), checkout, path, branch, private, effect.adopt)
     async with locks.of_repository(checkout.common) as lock:
         entry, note = await _register(wanted, lock)
     try:
@@ -120,11 +124,29 @@ async def _adopt(wanted: _Wanted, place: Place) -> tuple[Entry, Note] | None:
         # Used again: if its removal had begun, what that saved is no longer all there is.
         return await _noted(entry, msgspec.structs.replace(entry.note, leaving=False))
     tip = await commit_of(wanted.git.on(entry.admin), "HEAD")
+    on_branch = await branch_of(wanted.git.on(entry.admin)) == f"refs/heads/{branch}"
+    if wanted.foreign and entry.note is None:
+        return await _take_over(wanted, place, entry, tip if on_branch else None)
     begun = entry.note is None and not entry.populated and place.empty and tip is not None
-    if begun and tip and await branch_of(wanted.git.on(entry.admin)) == f"refs/heads/{branch}":
+    if begun and tip and on_branch:
         # Killed between the registration and our note: no agent was here, so the branch is still at its base.
         return await _noted(entry, Note(branch=branch, base=tip, created_branch=wanted.private))
     raise GitFailed(f"{path} is already a worktree, but not ours for branch {branch}: move or remove it.")
+
+
+async def _take_over(wanted: _Wanted, place: Place, entry: Entry, tip: str | None) -> tuple[Entry, Note]:
+    """Make a worktree of Pitboss 0.9 ours, exactly as it is; ``tip`` is its commit if it is on its branch."""
+    if entry.locked is not None:
+        raise GitFailed(f"The worktree {place.path} is locked: run `git worktree unlock` when that is over.")
+    if tip is None:
+        raise GitFailed(
+            f"The worktree {place.path} of Pitboss 0.9 is not on branch {wanted.branch} any more: "
+            "switch it back to that branch, or move it away with `git worktree move`."
+        )
+    if not entry.populated or not await asyncio.to_thread(points_back, place, entry):
+        raise GitFailed(f"The worktree {place.path} of Pitboss 0.9 is damaged: mend it with `git worktree repair`.")
+    # Its files are an agent's, so they are ready. Where its branch began is not known: it is never deleted.
+    return await _noted(entry, Note(branch=wanted.branch, base=tip, created_branch=False, ready=True))
 
 
 async def _branch(wanted: _Wanted, lock: int) -> tuple[str, bool]:

@@ -6,7 +6,7 @@ format, ``journal.reader`` the reading side, which is also to be had here. Calle
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pitboss.journal.appender import Appender
@@ -16,7 +16,7 @@ from pitboss.journal.entries import FORMAT, Entry, Scalar, encode_entry, encode_
 from pitboss.journal.reader import Follower, Replay, Torn, last_entries, replay
 from pitboss.model.facts import Fact
 
-__all__ = ["Entry", "Follower", "Journal", "Replay", "Torn", "last_entries", "replay"]
+__all__ = ["Entry", "Follower", "Journal", "Replay", "Torn", "last_entries", "replay", "write_whole"]
 
 
 class Journal:
@@ -88,3 +88,22 @@ class Journal:
     def close(self) -> None:
         """Closes the file; facts that were never synced are not written: nothing was done about them either."""
         self._appender.close()
+
+
+def write_whole(path: Path, header: Mapping[str, Scalar], facts: Iterable[Fact], *, by: str, disk: Disk = DISK) -> None:
+    """Puts a journal with its first facts in place, whole and durable: readers see all of it or none.
+
+    Args:
+        path: Where; there must be none yet.
+        header: As for ``Journal.create``.
+        facts: The facts, each following from the first.
+        by: The rule that brought them about.
+        disk: What it is written with.
+
+    Raises:
+        WorldError: If it cannot be written.
+    """
+    blobs = Blobs(blobs_of(path), disk)
+    entries = [encode_entry(seq, min(seq - 1, 1), by, fact, blobs.put) for seq, fact in enumerate(facts, start=1)]
+    blobs.flush()
+    disk.write_atomic(path, b"".join([encode_header(header), *entries]))

@@ -59,6 +59,9 @@ class PrepareWorktree(Effect, frozen=True, kw_only=True):
     """The worktree's name, and its branch's if ``branch`` is ``None``."""
     branch: str | None
     cookie: str
+    adopt: bool = False
+    """Pitboss 0.9 made the worktree at ``path``: take it over as it is, if it is one of this repository's and on its
+    branch."""
 
 
 class StartSession(Effect, frozen=True, kw_only=True):
