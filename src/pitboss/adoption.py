@@ -190,6 +190,9 @@ class _Reader:
 
     def _settled(self, task: ResolvedActor, record: TaskRecord) -> f.ActorAdopted:
         session = self._session(task, record.session_id or self._heard_session(task.id))
+        known = has_transcript(session, task.env)
+        if session and not known and record.status is not Status.SUCCESS:
+            self._warn_of_transcript(task, session)
         place = record.worktree_path if record.worktree_path and Path(record.worktree_path).is_absolute() else None
         return f.ActorAdopted(
             at=record.ended_at,
@@ -198,7 +201,7 @@ class _Reader:
             status=record.status,
             started_at=record.started_at,
             # Without a transcript the next attempt starts it anew under its id, and for that only a UUID will do.
-            session_id=session if _UUID.fullmatch(session) or has_transcript(session, task.env) else "",
+            session_id=session if known or _UUID.fullmatch(session) else "",
             worktree=place,
             branch=self._branch(task) if place else "",
             worktree_removed=place is not None and not Path(place).is_dir(),
@@ -216,7 +219,7 @@ class _Reader:
         session = self._session(task, self._heard_session(task.id) or task.resume_session_id or "")
         resume = has_transcript(session, task.env)
         if session and not resume:
-            self.warnings.append(f"the transcript of {task.id!r}'s session {session} is not there; it starts afresh")
+            self._warn_of_transcript(task, session)
         if not begun and not resume:
             return
         place = sibling_worktree(task.id, self.run.run_id, task.directory)
@@ -236,6 +239,9 @@ class _Reader:
             usage=heard.usage,
             cost_usd=cost,
         )
+
+    def _warn_of_transcript(self, task: ResolvedActor, session: str) -> None:
+        self.warnings.append(f"the transcript of {task.id!r}'s session {session} is not there; it starts afresh")
 
     def _branch(self, task: ResolvedActor) -> str:
         return task.branch or default_name(task.id, self.run.run_id)

@@ -153,6 +153,25 @@ def test_a_run_without_a_summary_goes_on_where_its_tasks_were_cut_off(pit: Pit, 
     assert 120 + 100 <= usage["input"] + usage["output"], "what it had used before is in the account"
 
 
+def test_what_a_task_used_under_0_9_is_counted_once_however_often_it_is_killed(pit: Pit, old: Legacy) -> None:
+    tree, session = old.worktree("a"), old.transcript(5)
+    old.write([old.task("a")], [], ended=False, begun=["a"])
+    old.heard("a", session)
+    old.play([*CONTINUED, {"delay": 60}])
+    process = pit.start("resume", "--run-dir", str(pit.runs))
+    pit.until(lambda run: run.told("ToolUsed", "a"))
+    process.kill()
+    process.communicate()
+    old.play([])
+
+    ended = resume(pit)
+
+    usage = pit.run.record("a")["token_usage"]
+    assert isinstance(usage, dict)
+    assert (0, 300) == (ended.code, usage["input"]), "100 under 0.9, 100 until the kill, 100 after it"
+    assert not tree.exists()
+
+
 def test_a_session_whose_transcript_is_gone_starts_afresh_and_says_so(pit: Pit, old: Legacy) -> None:
     old.write([old.task("a", use_worktree=False)], [], ended=False, begun=["a"])
     old.heard("a", SESSION.format(3))
