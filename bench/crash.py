@@ -15,18 +15,21 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from bench import ground
 from bench.rows import Row
+from pitboss.core.state import RunState, evolve
 from pitboss.engine.clock import SystemClock
 from pitboss.engine.ids import mint_run_id, mint_session_id
 from pitboss.engine.loop import Loop
+from pitboss.journal.blobs import Blobs, blobs_of
 from pitboss.journal.disk import flush
 from pitboss.journal.entries import encode_entry, encode_header, parse_entry
-from pitboss.journal.log import Journal
+from pitboss.journal.log import Journal, replay
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
@@ -36,39 +39,55 @@ from pitboss.testing.doubles import a_result, a_run, a_task
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-from stories.test_random_kills import storm
+from stories.test_random_kills import Cast, fake_agents, real_agents, storm
 from support import pictures
 from support.pit import Pit
 
 # --- whoever dies, and whenever -------------------------------------------------------------------------------------
 
-STORMS, BLOWS = 10, 20
+STORMS, BLOWS = 50, 20
+REAL_STORMS, REAL_BLOWS = 4, 10
 
 
 def random_kills(place: Path) -> Row:
-    """200 random kills of the dispatcher, its guardian, an agent, or both; each run is held against a calm one."""
+    """1,000 random kills of the dispatcher, its guardian, an agent, or both; each run is held against a calm one."""
+    return _storms(place, STORMS, BLOWS, lambda pit: nullcontext(fake_agents(pit)), "")
+
+
+def random_kills_of_real_sessions(place: Path) -> Row:
+    """The same with the real CLI, whose sessions are resumed."""
+    return _storms(place, REAL_STORMS, REAL_BLOWS, real_agents, " of real sessions")
+
+
+Players = Callable[[Pit], AbstractContextManager[Cast]]
+
+
+def _storms(place: Path, storms: int, blows: int, players: Players, whom: str) -> Row:
     began = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
-        ends = list(pool.map(lambda seed: _one_storm(place / f"storm-{seed}", seed), range(1000, 1000 + STORMS)))
-    per_minute = STORMS * BLOWS / (time.monotonic() - began) * 60
+        seeds = range(1000, 1000 + storms)
+        ends = list(pool.map(lambda seed: _one_storm(place / f"storm-{seed}", seed, blows, players), seeds))
+    per_minute = storms * blows / (time.monotonic() - began) * 60
     failures = [end for end in ends if isinstance(end, str)]
     runs = sum(end for end in ends if isinstance(end, int))
     detail = "; ".join([f"{per_minute:.0f} kills a minute in {runs} runs that came to the right end", *failures])
-    what = f"{STORMS * BLOWS} random kills, each run as if undisturbed"
-    return Row(what, "0 storms fail", f"{len(failures)} of {STORMS}", not failures, detail)
+    what = f"{storms * blows:,} random kills{whom}, each run as if undisturbed"
+    return Row(what, "0 storms fail", f"{len(failures)} of {storms}", not failures, detail)
 
 
-def _one_storm(place: Path, seed: int) -> int | str:
+def _one_storm(place: Path, seed: int, blows: int, players: Players) -> int | str:
     """How many runs it took, or what went wrong."""
     place.mkdir()
     pit = Pit(place)
     try:
-        return storm(pit, seed, BLOWS)
+        with players(pit) as cast:
+            return storm(pit, cast, seed, blows)
     except Exception as problem:  # noqa: BLE001 - one storm that fails is a figure, and the others go on
         broken = traceback.extract_tb(problem.__traceback__)[-1]
         return f"{type(problem).__name__} {problem} at {broken.line!r} ({'; '.join(getattr(problem, '__notes__', []))})"
     finally:
         pit.close()
+        shutil.rmtree(place, ignore_errors=True)
 
 
 # --- taking over ----------------------------------------------------------------------------------------------------
@@ -106,6 +125,29 @@ def _first_start(place: Path, base: Path, fake: Path, env: dict[str, str]) -> fl
     reopened = next(number for number, entry in enumerate(run) if entry.get("fact") == "RunReopened")
     first = next(entry for entry in run[reopened:] if entry.get("fact") == "ActorAdmitted")
     return float(str(first["at"])) - began
+
+
+FACTS = 10_000
+
+
+def replay_of_many(place: Path) -> Row:
+    """Reading a journal of 10,000 facts, and what they lead to."""
+    names = [f"t{n}" for n in range(FACTS // 10)]
+    opened = pictures.opened(place, *names)
+    story = [fact for name in names for fact in [*pictures.begun(name), *pictures.done(name)]]
+    pictures.write_run(place, [opened, *story])
+    path = place / opened.run.run_id / "journal.jsonl"
+    walls = []
+    for _ in range(5):
+        began = time.perf_counter()
+        state, count = RunState(), 0
+        for entry in replay(path):
+            state, count = evolve(state, entry.fact), count + 1
+        walls.append(time.perf_counter() - began)
+        assert count > FACTS, f"{count} facts"
+    wall = statistics.median(walls)
+    detail = f"{len(names):,} actors; {', '.join(f'{one:.2f}' for one in walls)} s"
+    return Row(f"replay of {FACTS:,} facts", "<= 1 s", f"{wall:.2f} s", wall <= 1.0, detail)
 
 
 # --- the loop -------------------------------------------------------------------------------------------------------
@@ -281,7 +323,7 @@ def _multiply(run: Path, times: int) -> None:
 def _rename(journal: Path, run: Path) -> None:
     """Have a copied journal begin with its own id; nothing behind its first fact names the run."""
     _, line, *rest = journal.read_bytes().splitlines(keepends=True)
-    entry = parse_entry(line)
+    entry = parse_entry(line, Blobs(blobs_of(journal)).get)
     assert isinstance(entry.fact, f.RunOpened)
     opened = replace(entry.fact, run=replace(entry.fact.run, run_id=RunId(run.name), run_dir=str(run)))
     begin = [encode_header({"run_id": run.name}), encode_entry(entry.seq, entry.cause, entry.by, opened)]
@@ -290,6 +332,8 @@ def _rename(journal: Path, run: Path) -> None:
 
 ROWS: dict[str, Callable[[Path], Row]] = {
     "kills": random_kills,
+    "real-kills": random_kills_of_real_sessions,
+    "replay": replay_of_many,
     "resume": first_start,
     "throughput": throughput,
     "latency": latency,

@@ -229,7 +229,9 @@ ROWS: dict[str, Callable[[Path], Row]] = {
     "latency": _crash("latency"),
     "list": _crash("list"),
     "status": _crash("status"),
+    "replay": _crash("replay"),
     "kills": _crash("kills"),
+    "real-kills": _crash("real-kills"),
 }
 """Name on the command line -> measurement."""
 

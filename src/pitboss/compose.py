@@ -1,7 +1,7 @@
 """The only file that names concrete parts: a manifest becomes a running pit.
 
-Called by ``surfaces.cli``; blocks until the run has ended and returns the exit code. Everything that a run needs of
-this process - its clock, its signals, its environment - is taken here and handed down.
+Called by ``surfaces.commands``; blocks until the run has ended and returns the exit code. Everything that a run needs
+of this process - its clock, its signals, its environment - is taken here and handed down.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from pitboss import __version__
-from pitboss.core.reopening import worth_resuming
+from pitboss import __version__, adoption
+from pitboss.core.lifecycle import HAS_PROCESS
+from pitboss.core.reopening import without_beginning, worth_resuming
 from pitboss.core.state import RunState, evolve
 from pitboss.core.views import RunView
 from pitboss.drivers.claude import ClaudeSessions, has_transcript, probe
 from pitboss.drivers.cookies import Census, stop_all
 from pitboss.drivers.git import GitWorktrees, Want, preflight
 from pitboss.drivers.orders import Orders
+from pitboss.drivers.recount import count_again
 from pitboss.drivers.watch import Watch
 from pitboss.engine.clock import SystemClock
 from pitboss.engine.ids import mint_run_id, mint_session_id
@@ -30,15 +32,16 @@ from pitboss.engine.loop import Loop
 from pitboss.engine.perform import hand_for
 from pitboss.engine.viewer import Viewer
 from pitboss.errors import ManifestError, OperatorError, PitbossError, Problem, WorldError
+from pitboss.journal.legacy import is_legacy
 from pitboss.journal.lock import RunLock
 from pitboss.journal.log import Journal, replay
 from pitboss.journal.publish import ArtifactHand
-from pitboss.journal.rundir import RunDir, runs_base, write_atomic
+from pitboss.journal.rundir import RunDir, runs_base
 from pitboss.manifest.load import Loaded, PathKind, Surroundings
 from pitboss.manifest.load import load as load_manifest
 from pitboss.model import effects as e
 from pitboss.model.effects import Effect, Emit, Hand
-from pitboss.model.run import ActorId, ResumeScope, RunSpec
+from pitboss.model.run import ActorId, Heard, ResumeScope, RunSpec
 from pitboss.model.signals import Opened, Reopened
 from pitboss.wire.artifacts import RunMeta, encode_meta
 from pitboss.wire.scalars import to_timestamp
@@ -156,7 +159,7 @@ def resume(
         RunBusy: Another dispatcher is at work on it.
         PitbossError: There is nothing to resume, or it cannot be.
     """
-    return _block(_take_over(RunDir(run_dir), scope, Eyes(on_open, on_view, on_warning), fresh))
+    return _block(_take_over(RunDir(run_dir), scope, fresh, Eyes(on_open, on_view, on_warning)))
 
 
 class Eyes(NamedTuple):
@@ -247,19 +250,20 @@ async def _begin(loaded: Loaded, binary: str, base: Path, model_url: str | None,
         meta=encode_meta(_meta(spec, first.at)),
     )
     with RunLock.acquire(rundir.lock):
-        journal = Journal.create(rundir.journal, {"run_id": spec.run_id, "pitboss_version": __version__})
+        journal = Journal.create(
+            rundir.journal, {"run_id": spec.run_id, "pitboss_version": __version__}, disk=rundir.disk
+        )
         return await _hold(rundir, journal, clock, first, RunState(), spec, eyes)
 
 
-async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes, fresh: Sequence[ActorId] = ()) -> int:
+async def _take_over(rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[ActorId], eyes: Eyes) -> int:
     """Replay, survey, go on. Nothing is started or written before the old dispatcher's processes are gone."""
-    if not rundir.journal.exists():
-        if rundir.lock.exists():
-            raise OperatorError(
-                f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again"
-            )
-        raise OperatorError(f"{rundir.path} has no journal: runs of Pitboss 0.9 cannot be resumed by this version")
+    adopted = await _look_at_legacy(rundir, scope, fresh, eyes) if is_legacy(rundir) else None
+    if adopted is None and not rundir.journal.exists():
+        raise OperatorError(f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again")
     with RunLock.acquire(rundir.lock) as lock:
+        if adopted is not None and not rundir.journal.exists():
+            adoption.write(rundir, adopted)
         past = replay(rundir.journal)
         state = RunState()
         for entry in past:
@@ -268,9 +272,7 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes, fres
             raise OperatorError(
                 f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again"
             )
-        # Killed between its end and its summary, a run is reopened for nothing but that.
-        if rundir.summary.exists() and not worth_resuming(state, scope, fresh):
-            raise OperatorError(f"nothing to resume in run {rundir.run_id}: everything it began has ended well")
+        _require_sense(rundir, state, scope, fresh)
         spec = state.spec
         if spec.rehearsal:
             raise OperatorError("a rehearsal cannot be resumed: its scripted model is gone; rehearse it again")
@@ -297,10 +299,46 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes, fres
             ),
             fresh_ids={name: mint_session_id() for name in state.actors},
             fresh=tuple(fresh),
+            heard=await asyncio.to_thread(_count_again, rundir, state),
+            log_sizes={name: _size(rundir.stdout_log(name)) for name in state.actors},
         )
-        journal = Journal.reopen(rundir.journal, seq=past.seq, end=past.end)
+        journal = Journal.reopen(rundir.journal, past, disk=rundir.disk)
         rundir.summary.unlink(missing_ok=True)
         return await _hold(rundir, journal, clock, first, state, spec, eyes)
+
+
+async def _look_at_legacy(
+    rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[ActorId], eyes: Eyes
+) -> adoption.Adoption:
+    """What becomes of a run of Pitboss 0.9; if it is refused, its folder is as it was."""
+    found = await asyncio.to_thread(adoption.survey, rundir, _find_claude(os.environ))
+    _require_sense(rundir, found.state, scope, fresh)
+    for warning in found.warnings:
+        eyes.on_warning(warning)
+    return found
+
+
+def _require_sense(rundir: RunDir, state: RunState, scope: ResumeScope | None, fresh: Sequence[ActorId]) -> None:
+    # Killed between its end and its summary, a run is reopened for nothing but that.
+    if rundir.summary.exists() and not worth_resuming(state, scope, fresh):
+        raise OperatorError(f"nothing to resume in run {rundir.run_id}: everything it began has ended well")
+    if lost := without_beginning(state, fresh):
+        raise OperatorError(
+            f"{', '.join(lost)} in run {rundir.run_id} cannot begin again from the start: Pitboss 0.9 began there, "
+            "and did not write down at which commit",
+            hint="resume without --fresh, or dispatch the task in a run of its own",
+        )
+
+
+def _count_again(rundir: RunDir, state: RunState) -> dict[ActorId, Heard]:
+    """What the attempts that were cut off had used, by their logs."""
+    cut_off = [actor for actor in state.actors.values() if actor.phase in HAS_PROCESS]
+    heard = {actor.spec.id: count_again(rundir.stdout_log(actor.spec.id), actor.log_offset) for actor in cut_off}
+    return {name: account for name, account in heard.items() if account is not None}
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
 
 
 def _meta(spec: RunSpec, opened_at: float) -> RunMeta:
@@ -335,6 +373,11 @@ async def _hold(
             with Orders(loop.inbox.post, clock.now):
                 state = await loop.run(first)
             viewer.show()
+    except WorldError as problem:
+        resume = f"`pitboss resume {spec.run_id}` goes on with the run"
+        raise WorldError(
+            str(problem), hint=f"when that is mended, {resume}: nothing it had acknowledged is lost"
+        ) from None
     finally:
         journal.close()
         artifacts.close()
@@ -357,7 +400,7 @@ def _hands(
     async def identify(effect: e.ProbeClaude, emit: Emit) -> None:
         version = await probe(effect, emit, clock=clock.now)
         known = msgspec.structs.replace(meta, claude_version=version)
-        await asyncio.to_thread(write_atomic, rundir.meta, encode_meta(known))
+        await asyncio.to_thread(rundir.disk.write_atomic, rundir.meta, encode_meta(known))
 
     return {
         e.StartGuardian: hand_for(e.StartGuardian, watch.start),

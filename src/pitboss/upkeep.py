@@ -1,7 +1,7 @@
 """What is done to runs that nobody works on: set-aside work brought back, worktrees put away before a run is removed.
 
 Beside ``compose``, which names the parts of a run at work, this file names those of one at rest. Called by
-``surfaces.cli``; blocks.
+``surfaces.commands``; blocks.
 """
 
 from __future__ import annotations

@@ -17,7 +17,18 @@ from pitboss.core.state import RunState
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
-from pitboss.model.run import ActorId, Certificate, Failure, Phase, ResumeScope, SetAside, TurnResult, Usage
+from pitboss.model.run import (
+    ActorId,
+    Certificate,
+    Failure,
+    Phase,
+    ResumeScope,
+    RunSpec,
+    SetAside,
+    Status,
+    TurnResult,
+    Usage,
+)
 from pitboss.testing.doubles import Story, a_run, a_task, replay
 
 FAILURES = st.sampled_from(
@@ -57,9 +68,18 @@ class World(RuleBasedStateMachine):
         budget=st.none() | st.floats(0.02, 5.0),
         cleanup=st.sampled_from(["always", "on_success", "never"]),
         bare=st.integers(0, 6),
+        old=st.none() | st.lists(st.sampled_from([None, *Status]), max_size=6),
     )
     def open(
-        self, tasks: int, cap: int, starts: int, halt: bool, budget: float | None, cleanup: str, bare: int
+        self,
+        tasks: int,
+        cap: int,
+        starts: int,
+        halt: bool,
+        budget: float | None,
+        cleanup: str,
+        bare: int,
+        old: list[Status | None] | None,
     ) -> None:
         specs = [a_task(f"t{n}", use_worktree=n >= bare, timeout_secs=100) for n in range(tasks)]
         run = a_run(
@@ -70,8 +90,22 @@ class World(RuleBasedStateMachine):
             budget_usd=budget,
             worktree_cleanup=cleanup,
         )
-        self.story.when(s.Opened(at=self.at, run=run, pid=1, pitboss_version="test"))
+        if old is None:
+            self.story.when(s.Opened(at=self.at, run=run, pid=1, pitboss_version="test"))
+        else:
+            self.adopt(run, old)
         self.take_effects()
+
+    def adopt(self, run: RunSpec, statuses: list[Status | None]) -> None:
+        """The run began under Pitboss 0.9, and this is how it left the first of its actors."""
+        self.story.facts.append(f.RunOpened(at=self.at, run=run, pid=0, pitboss_version="0.9.2"))
+        for spec, status in zip(run.tasks, statuses, strict=False):
+            place = f"/old/{spec.id}" if spec.use_worktree else None
+            self.story.facts.append(
+                f.ActorAdopted(at=self.at, actor=spec.id, attempt=1, status=status, session_id="s", worktree=place)
+            )
+        self.story.killed()
+        self.story.reopened(*(spec.id for spec in run.tasks), scope="failed")
 
     @property
     def at(self) -> float:
@@ -101,6 +135,9 @@ class World(RuleBasedStateMachine):
                     assert session.actor not in self.fresh, "it began in what it was to leave behind"
                     self.spawning[session.actor] = effect
                 case e.TidyWorktree():
+                    made = self.state.actors[effect.actor].worktree
+                    assert made is not None
+                    assert not made.foreign, "a worktree that was not taken over was put away"
                     assert effect.actor not in self.running, "a worktree was taken from a living actor"
                     self.tidying[effect.actor] = effect
                 case _:

@@ -7,7 +7,7 @@ import pytest
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
-from pitboss.model.run import ActorId, EarlierWork, Failure, Phase, ResumeScope, SetAside, Status, Usage
+from pitboss.model.run import ActorId, EarlierWork, Failure, Heard, Phase, ResumeScope, SetAside, Status, Usage
 from pitboss.testing.doubles import RUN, Story, a_result, a_run, a_task
 
 
@@ -432,3 +432,18 @@ def test_where_its_old_work_is_kept_is_said_in_the_record() -> None:
     story.prepared("a", set_aside=ASIDE, message=f"kept as {ASIDE.ref}")
     finish(story)
     assert f"kept as {ASIDE.ref}" == story.asked(e.PublishTask)[-1].record.note
+
+
+def test_what_a_log_tells_beyond_the_last_report_is_counted_with_the_attempt_that_used_it() -> None:
+    story = working("a")
+    story.when(s.UsageGrew(at=story.at, actor=ActorId("a"), attempt=1, usage=Usage(input=100)))
+    story.killed()
+
+    heard = Heard(usage=Usage(input=2_000_000), exact_usage=Usage(input=1_000_000), exact_cost_usd=0.5)
+    story.reopened("a", heard={ActorId("a"): heard})
+    story.when(s.GuardianUp(at=story.at, pid=2))
+    story.prepared("a")
+    story.up("a")
+    story.turn_ends("a", a_result(0.25), Usage(input=7))
+
+    assert (0.5 + 3.0 + 0.25, 2_000_007) == (story.actor("a").all_cost_usd, story.actor("a").all_usage.input)

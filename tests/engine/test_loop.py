@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -14,19 +14,18 @@ from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
 from pitboss.model.effects import Effect, Emit, Hand
-from pitboss.model.run import Certificate, RunSpec, Status, Usage
+from pitboss.model.run import ActorId, Certificate, RunSpec, Status, Usage
 from pitboss.testing.doubles import HandTurnedClock, a_result, a_run, a_task, replay
 
 
 class MemoryJournal:
-    """A journal that remembers what was on disk when, and can run out of disk."""
+    """A journal that remembers what was on disk when."""
 
-    def __init__(self, room: int = 1_000_000) -> None:
+    def __init__(self) -> None:
         self.facts: list[f.AnyFact] = []
         self.causes: list[int] = []
         self.synced = 0
         self.syncs = 0
-        self.room = room
 
     def append(self, fact: f.AnyFact, *, cause: int, by: str) -> int:
         self.facts.append(fact)
@@ -35,8 +34,6 @@ class MemoryJournal:
 
     async def sync(self) -> None:
         await asyncio.sleep(0)
-        if len(self.facts) > self.room:
-            raise WorldError("the disk is full")
         self.synced = len(self.facts)
         self.syncs += 1
 
@@ -195,28 +192,62 @@ async def test_a_deadline_wakes_the_loop_although_nothing_is_said() -> None:
     assert [Status.TIMED_OUT] == [actor.status for actor in state.actors.values()]
 
 
-async def test_a_journal_that_cannot_be_written_ends_the_run_and_cancels_every_hand() -> None:
-    journal = MemoryJournal(room=8)
+def is_session(fact: f.AnyFact) -> bool:
+    return isinstance(fact, f.SessionOpened)
+
+
+class Full(MemoryJournal):
+    """A disk that is full from a certain fact on, for so many tries."""
+
+    def __init__(self, when: Callable[[f.AnyFact], bool], tries: int = 1_000_000) -> None:
+        super().__init__()
+        self.when = when
+        self.tries = tries
+
+    async def sync(self) -> None:
+        if self.tries and any(self.when(fact) for fact in self.facts):
+            self.tries -= 1
+            raise WorldError("cannot write the journal: the disk is full")
+        await super().sync()
+
+
+async def test_a_run_whose_journal_takes_no_more_drains_and_gives_up_when_nothing_is_at_work() -> None:
+    """What runs may end its turn; nothing new is begun, and no worktree is touched."""
+    journal = Full(is_session)
     hands = Hands(journal)
-    cancelled = asyncio.Event()
 
-    async def stubborn(effect: Effect, emit: Emit) -> None:
-        assert isinstance(effect, e.StartSession)
-        emit(s.ProcessUp(at=hands.clock.now(), actor=effect.session.actor, attempt=1, pid=7))
-        emit(s.SessionReady(at=hands.clock.now(), actor=effect.session.actor, attempt=1))
-        emit(s.UsageGrew(at=hands.clock.now(), actor=effect.session.actor, attempt=1, usage=Usage(input=1)))
-        emit(s.UsageGrew(at=hands.clock.now(), actor=effect.session.actor, attempt=1, usage=Usage(input=2)))
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
+    with pytest.raises(WorldError, match="the disk is full"):
+        await asyncio.wait_for(Loop(journal, hands.clock, hands.all()).run(opened(a_run("a", "b", max_parallel=1))), 20)
 
-    table: dict[type[Effect], Hand] = {**hands.all(), e.StartSession: stubborn}
-    with pytest.raises(ExceptionGroup) as caught:
-        await Loop(journal, hands.clock, table).run(opened(a_run("a", "b")))
+    assert ["a"] == [effect.session.actor for effect, _ in hands.done if isinstance(effect, e.StartSession)]
+    assert hands.pressed.is_set()
+    assert not any(isinstance(effect, e.TidyWorktree | e.PublishTask) for effect, _ in hands.done)
+    on_disk = replay(journal.facts[: journal.synced])
+    assert on_disk.draining is None, "nothing of it is on disk: a resume takes the run as one that was cut off"
 
-    assert caught.group_contains(WorldError, match="disk is full")
-    assert cancelled.is_set()
+
+async def test_a_journal_that_takes_facts_again_has_all_of_them_and_what_waited_is_done() -> None:
+    journal = Full(is_session, tries=3)
+    hands = Hands(journal)
+
+    state = await Loop(journal, hands.clock, hands.all()).run(opened(a_run("a", "b", max_parallel=1)))
+
+    assert replay(journal.facts) == state
+    assert journal.synced == len(journal.facts)
+    assert state.draining is not None
+    assert "the disk is full" in state.draining.by
+    assert (1, Status.SUCCESS, ("b",)) == (state.exit_code, state.actors[ActorId("a")].status, state.waiting)
+    assert any(isinstance(effect, e.PublishRun) for effect, _ in hands.done)
+
+
+async def test_a_run_that_cannot_even_be_opened_says_so_at_once() -> None:
+    journal = Full(lambda _: True)
+    hands = Hands(journal)
+
+    with pytest.raises(WorldError, match="the disk is full"):
+        await Loop(journal, hands.clock, hands.all()).run(opened(a_run("a")))
+
+    assert [] == hands.done
 
 
 async def test_an_inbox_hands_over_everything_that_waits() -> None:

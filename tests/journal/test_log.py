@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from pitboss.errors import WorldError
-from pitboss.journal.entries import Entry
-from pitboss.journal.log import Journal, replay
+from pitboss.journal.entries import FORMAT, Entry
+from pitboss.journal.log import Journal, replay, write_whole
 from pitboss.model.facts import AnyFact, GuardianLost, GuardianStarted, SessionOpened, StopOrdered
 from pitboss.model.run import ActorId, Frozen
 
@@ -82,7 +82,7 @@ async def test_a_line_can_be_read_by_any_json_tool_and_its_checksum_recomputed(t
 
     header, line = path.read_bytes().splitlines()
 
-    assert {"pitboss": "journal", "format": 1, "run_id": "r", "epoch": 1} == {
+    assert {"pitboss": "journal", "format": FORMAT, "run_id": "r", "epoch": 1} == {
         key: value for key, value in json.loads(header).items() if key != "sum"
     }
     text = b'{"seq":1,"cause":0,"via":"Stop","fact":"StopOrdered","at":3.0,"by":"SIGTERM"'
@@ -215,3 +215,28 @@ def test_a_journal_is_private_whatever_the_umask_and_never_begun_twice(tmp_path:
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
     with pytest.raises(WorldError, match=r"cannot create .*: File exists"):
         Journal.create(path, {})
+
+
+async def test_a_journal_that_is_written_whole_is_gone_on_with_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    first = [opened(1), StopOrdered(at=2.0, by="x" * 5000), opened(3)]
+
+    write_whole(path, {"run_id": "r"}, first, by="Adoption")
+
+    past = replay(path)
+    assert [(1, 0, first[0]), (2, 1, first[1]), (3, 1, first[2])] == [(e.seq, e.cause, e.fact) for e in past]
+    assert past.header is not None
+    assert "r" == past.header["run_id"]
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    journal = Journal.reopen(path, past)
+    assert 4 == journal.append(opened(4), cause=0, by="SessionReady")
+    await journal.sync()
+    journal.close()
+    assert 4 == len(list(replay(path)))
+
+
+def test_a_journal_that_cannot_be_written_whole_is_not_there_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with files_limited_to(1000), pytest.raises(WorldError):
+        write_whole(path, {}, [opened(number) for number in range(50)], by="Adoption")
+    assert [] == list(tmp_path.iterdir())

@@ -116,7 +116,7 @@ def test_a_field_of_a_later_version_is_no_hindrance(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (encode_header({"format": 2}) + line(1), "its format is 2, this Pitboss reads 1; use a newer Pitboss"),
+        (encode_header({"format": 3}) + line(1), "its format is 3, this Pitboss reads 1 to 2; use a newer Pitboss"),
         (line(1), "not the header of a Pitboss journal"),
         (b"hello\nworld\n", "not the header of a Pitboss journal"),
         (encode_header({"pitboss": "cookbook"}), "not the header of a Pitboss journal"),

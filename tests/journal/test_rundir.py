@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pitboss.errors import OperatorError, WorldError
-from pitboss.journal.disk import append_line, write_atomic
+from pitboss.journal.disk import DISK
 from pitboss.journal.rundir import RunDir, runs_base
 
 RUN_ID = "019b76da-a800-7abc-8def-0123456789ab"
@@ -74,7 +74,7 @@ def test_an_atomic_write_replaces_the_whole_and_leaves_no_draft(tmp_path: Path) 
     path.write_bytes(b"a long old content")
     path.chmod(0o644)
 
-    write_atomic(path, b"new")
+    DISK.write_atomic(path, b"new")
 
     assert b"new" == path.read_bytes()
     assert 0o600 == mode(path)
@@ -86,18 +86,9 @@ def test_a_failed_atomic_write_keeps_the_old_and_leaves_no_draft(tmp_path: Path)
     (path / "inside").mkdir(parents=True)
 
     with pytest.raises(WorldError, match=r"cannot write .*taken: Is a directory"):
-        write_atomic(path, b"new")
+        DISK.write_atomic(path, b"new")
 
     assert [path] == list(tmp_path.iterdir())
-
-
-def test_lines_appended_by_two_never_mix(tmp_path: Path) -> None:
-    path = tmp_path / "lines"
-    append_line(path, b"one")
-    append_line(path, b"two")
-
-    assert b"one\ntwo\n" == path.read_bytes()
-    assert 0o600 == mode(path)
 
 
 def test_what_was_asked_for_comes_first(tmp_path: Path) -> None:

@@ -6,25 +6,26 @@ blow falls when comes from a seed; what it meets at that moment is the machine's
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple, cast
 
 import psutil
 import pytest
 
 from support.pit import Json, Pit, Run
+from support.rehearsal import start_model
 
 pytestmark = pytest.mark.slow
 
-TASKS = tuple("abcdef")
 CAP = 3
-LONGEST_CALM_SECS = 1.6
-"""From before a resumed dispatcher has loaded until its first actors have settled."""
 
 STRAY = 10
 """More resumes than this without a blow, and the run is going nowhere."""
@@ -45,37 +46,79 @@ _UNLOCK = _bash(
     'rm -f "$(git rev-parse --git-dir)"/*.lock "$(git rev-parse --git-common-dir)/$(git symbolic-ref HEAD).lock"'
 )
 
-SCRIPT = [_UNLOCK, _line("one"), {"delay": 0.1}, _line("two"), {"delay": 0.1}, _line("three")]
+WORDS = ("one", "two", "three")
+
+SCRIPT = [_UNLOCK, *itertools.chain(*([_line(word), {"delay": 0.1}] for word in WORDS))]
 """What every attempt does from its beginning, as an agent would that looks first at how things stand."""
+
+REAL_TURNS = 12
+"""A real session goes on where it was, so each of its turns looks at how things stand and does what comes next."""
+
+
+class Cast(NamedTuple):
+    """Who plays the agents."""
+
+    tasks: tuple[str, ...]
+    longest_calm_secs: float
+    """From before a resumed dispatcher has loaded until its first actors have settled."""
+
+
+FAKES = Cast(tuple("abcdef"), 1.6)
+REAL = Cast(tuple("ab"), 4.0)
+
+
+def fake_agents(pit: Pit) -> Cast:
+    """Have fake agents follow the script."""
+    script = pit.place / "script.json"
+    script.write_text(json.dumps({"*": SCRIPT}))
+    pit.env |= {"PITBOSS_FAKE_SCRIPT": str(script)}
+    return FAKES
+
+
+@contextmanager
+def real_agents(pit: Pit) -> Iterator[Cast]:
+    """Have the real CLI follow the same steps, its model scripted."""
+    steps = [str(cast("Json", step["input"])["command"]) for step in [_UNLOCK, *map(_line, WORDS)]]
+    call: Json = {"name": "Bash", "input": {"command": " && sleep 0.05 && ".join(steps), "description": "go on"}}
+    turn = f"[[actor.turn]]\ntools = [{_toml(call)}]"
+    with start_model(pit.place / "model", "\n".join(["[[actor]]", 'id = "*"', *([turn] * REAL_TURNS)])) as model:
+        pit.use_real_claude(model.actor("agent"))
+        yield REAL
+
+
+def _toml(table: Json) -> str:
+    shown = {key: _toml(item) if isinstance(item, dict) else json.dumps(item) for key, item in table.items()}
+    return f"{{ {', '.join(f'{key} = {value}' for key, value in shown.items())} }}"
 
 
 # --- the storm ------------------------------------------------------------------------------------------------------
 
 
-def storm(pit: Pit, seed: int, blows: int) -> int:
+def storm(pit: Pit, players: Cast, seed: int, blows: int) -> int:
     """Strike so many times, and check each run that was struck.
 
     Args:
-        pit: Where; its fake agents get a script.
+        pit: Where.
+        players: Who plays the agents.
         seed: Decides who is struck, and when.
         blows: How many.
 
     Returns:
         How many runs it took.
     """
-    script = pit.place / "script.json"
-    script.write_text(json.dumps({"*": SCRIPT}))
-    pit.env |= {"COMMIT": "git -c user.name=a -c user.email=a@b commit -qm", "PITBOSS_FAKE_SCRIPT": str(script)}
-    manifest = pit.manifest(dict.fromkeys(TASKS, "go"), max_parallel_tasks=CAP)
+    pit.env |= {"COMMIT": "git -c user.name=a -c user.email=a@b commit -qm"}
+    model = {"prompt": "go", "model": "claude-haiku-4-5"}
+    manifest = pit.manifest(dict.fromkeys(players.tasks, model), max_parallel_tasks=CAP)
     assert 0 == pit.dispatch(manifest).code
     calm = contents(pit, pit.run)
+    assert players.tasks == tuple(calm)
     chance, runs = random.Random(seed), 0
     while blows > 0:
         runs += 1
         pit.runs = pit.place / f"runs-{runs}"
         story: list[str] = []
         try:
-            ride_out(pit, manifest, chance, blows, story)
+            ride_out(pit, manifest, players, chance, blows, story)
             check(pit, pit.run, calm)
         except Exception as problem:
             problem.add_note(f"seed {seed}, run {runs} in {pit.runs}: {'; '.join(story)}")
@@ -84,13 +127,13 @@ def storm(pit: Pit, seed: int, blows: int) -> int:
     return runs
 
 
-def ride_out(pit: Pit, manifest: Path, chance: random.Random, blows: int, story: list[str]) -> None:
+def ride_out(pit: Pit, manifest: Path, players: Cast, chance: random.Random, blows: int, story: list[str]) -> None:
     """Dispatch, strike at random moments, resume whenever the dispatcher is gone, until everything has succeeded."""
     process = pit.dispatching(manifest)
     pit.until(lambda run: run.told("RunOpened"))
     stray = 0
     while stray < STRAY:
-        secs = chance.uniform(0, LONGEST_CALM_SECS)
+        secs = chance.uniform(0, players.longest_calm_secs)
         if blows and not _ended(process, secs):
             name, blow = chance.choice(BLOWS)
             hit = blow(process, chance)
@@ -101,7 +144,7 @@ def ride_out(pit: Pit, manifest: Path, chance: random.Random, blows: int, story:
         ended = pit.finish(process)
         story.append(f"exit {ended.code}")
         assert ended.code in {0, 1, -signal.SIGKILL}, f"exit {ended.code}: {ended.err}"
-        if _over(pit.run):
+        if _over(pit.run, players):
             return
         stray += ended.code >= 0
         process = pit.start("resume", "--failed", "--run-dir", str(pit.runs))
@@ -116,8 +159,8 @@ def _ended(process: subprocess.Popen[str], secs: float) -> bool:
     return True
 
 
-def _over(run: Run) -> bool:
-    return (run.path / "summary.json").exists() and run.statuses() == dict.fromkeys(TASKS, "Success")
+def _over(run: Run, players: Cast) -> bool:
+    return (run.path / "summary.json").exists() and run.statuses() == dict.fromkeys(players.tasks, "Success")
 
 
 # --- blows: each says whether it hit ----------------------------------------------------------------------------------
@@ -133,7 +176,7 @@ def _guardian(process: subprocess.Popen[str], chance: random.Random) -> bool:
 
 
 def _agent(process: subprocess.Popen[str], chance: random.Random) -> bool:
-    return _kill_one(_children(process, "fake_claude.py", "--input-format"), chance)
+    return _kill_one(_children(process, "--input-format"), chance)
 
 
 def _both(process: subprocess.Popen[str], chance: random.Random) -> bool:
@@ -182,10 +225,10 @@ def _kill_one(victims: list[psutil.Process], chance: random.Random) -> bool:
 
 def check(pit: Pit, run: Run, calm: dict[str, list[str]]) -> None:
     """Hold a run that has come to its end against an undisturbed one's contents, and against the laws."""
-    check_records(run)
+    check_records(run, tuple(calm))
     assert calm == contents(pit, run), f"{calm} became {contents(pit, run)}"
     check_journal(run)
-    for task in TASKS:
+    for task in calm:
         check_attempts(run, task)
         check_money(run, task)
     check_nobody_left(pit, run)
@@ -194,21 +237,21 @@ def check(pit: Pit, run: Run, calm: dict[str, list[str]]) -> None:
 def contents(pit: Pit, run: Run) -> dict[str, list[str]]:
     """What each task's branch holds: its tree, and the subject of every commit on it."""
     found = {}
-    for task in TASKS:
+    for task in sorted(run.statuses()):
         branch = f"pitboss-{task}-{run.path.name}"
         subjects = pit.git("log", "--format=%s", f"main..{branch}").splitlines()
         found[task] = [pit.git("rev-parse", f"{branch}^{{tree}}"), *subjects]
     return found
 
 
-def check_records(run: Run) -> None:
+def check_records(run: Run, tasks: tuple[str, ...]) -> None:
     """Every task succeeded and has exactly one record, in both files."""
     lines = [json.loads(line) for line in (run.path / "summary.jsonl").read_text().splitlines()]
 
-    assert list(TASKS) == sorted(line["task_id"] for line in lines)
+    assert list(tasks) == sorted(line["task_id"] for line in lines)
     assert {"Success"} == {line["status"] for line in lines}
-    assert dict.fromkeys(TASKS, "Success") == run.statuses()
-    assert len(TASKS) == len(run.summary["tasks"])  # type: ignore[arg-type]  # a list, or the line above had failed
+    assert dict.fromkeys(tasks, "Success") == run.statuses()
+    assert len(tasks) == len(run.summary["tasks"])  # type: ignore[arg-type]  # a list, or the line above had failed
 
 
 def check_journal(run: Run) -> None:
@@ -264,4 +307,10 @@ def _guardians_of(run: Run) -> list[int]:
 
 @pytest.mark.parametrize("seed", [11, 22, 33, 44])
 def test_whoever_is_killed_whenever_the_run_comes_to_the_same_end(pit: Pit, seed: int) -> None:
-    storm(pit, seed, blows=5)
+    storm(pit, fake_agents(pit), seed, blows=5)
+
+
+@pytest.mark.claude
+def test_real_sessions_that_are_killed_come_to_the_same_end_too(pit: Pit) -> None:
+    with real_agents(pit) as players:
+        storm(pit, players, seed=55, blows=4)

@@ -1,5 +1,6 @@
 """Runs that were cut off, and go on: what ``kill -9`` costs is time, nothing else."""
 
+import json
 import resource
 import signal
 import subprocess
@@ -58,18 +59,24 @@ def test_a_killed_run_goes_on_in_its_worktrees_and_sessions_exactly_once(pit: Pi
     assert 3 == len((run.path / "summary.jsonl").read_text().splitlines())
 
 
-def test_money_of_all_attempts_adds_up(pit: Pit) -> None:
+def test_money_of_all_attempts_adds_up_to_the_last_line_that_was_heard(pit: Pit) -> None:
+    """The dispatcher dies before it has reported what its agent used: the log knows."""
     touch = {"tool": "Bash", "input": {"command": "touch draft"}}
     process = pit.dispatching(pit.manifest({"a": [touch, {"delay": 60}]}))
-    pit.until(lambda run: run.told("UsageCounted", "a"))
+    pit.until(lambda run: run.told("ToolUsed", "a"))
     process.kill()
     process.communicate()
+    reported = {json.dumps(fact["usage"]) for fact in pit.run.told("UsageCounted", "a")}
     resume(pit)
 
     run = pit.run
+    reopened = next(n for n, fact in enumerate(run.facts) if fact["fact"] == "RunReopened")
+    (counted,) = [fact for fact in run.facts[reopened:] if fact["fact"] == "UsageCounted" and fact["attempt"] == 1]
+    assert set() == reported
     lost = run.told("UsageCounted", "a") + run.told("TurnFinished", "a")
     by_attempt = {fact["attempt"]: float(str(fact["cost_usd"])) for fact in lost}
     assert {1, 2} == set(by_attempt)
+    assert float(str(counted["cost_usd"])) == by_attempt[1] > 0
     assert sum(by_attempt.values()) == pytest.approx(float(str(run.record("a")["cost_usd"])))
 
 
@@ -306,17 +313,19 @@ tools = [{ name = "Bash", input = { command = "timeout 30 tail -f /dev/null", de
     assert [] == pit.with_cookie()
 
 
-def limited(size: int) -> Callable[[], None]:
+def limited(pit: Pit, size: int) -> Callable[[], None]:
     """No file of the process may grow beyond ``size`` bytes: what a full disk looks like to it."""
+    pit.env["PYTHONDONTWRITEBYTECODE"] = "1"  # Python takes a bytecode file that was cut short for a whole one
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def test_a_journal_that_takes_no_more_stops_the_run_and_a_resume_ends_it(pit: Pit) -> None:
+def test_a_run_whose_journal_takes_no_more_drains_and_a_resume_ends_it(pit: Pit) -> None:
     tasks = {f"t{n}": [{"delay": 0.1}, {"text": "ok"}] for n in range(6)}
-    process = pit.dispatching(pit.manifest(tasks, max_parallel_tasks=2), preexec_fn=limited(6000))
+    process = pit.dispatching(pit.manifest(tasks, max_parallel_tasks=2), preexec_fn=limited(pit, 6000))
     ended = pit.finish(process)
 
     assert (1, True) == (ended.code, "journal.jsonl" in ended.err)
+    assert f"hint: when that is mended, `pitboss resume {pit.run.path.name}` goes on" in ended.err
     assert "Traceback" not in ended.err
     assert [] == pit.with_cookie()
     settled = [str(fact["actor"]) for fact in pit.run.told("ActorSettled")]
@@ -329,7 +338,7 @@ def test_a_journal_that_takes_no_more_stops_the_run_and_a_resume_ends_it(pit: Pi
 
 def test_a_log_that_takes_no_more_is_named_and_ends_nothing(pit: Pit) -> None:
     manifest = pit.manifest({"a": [{"noise": 400, "bytes": 300}, {"text": "ok"}]})
-    ended = pit.finish(pit.dispatching(manifest, preexec_fn=limited(60_000)))
+    ended = pit.finish(pit.dispatching(manifest, preexec_fn=limited(pit, 60_000)))
 
     assert (1, {"a": "Success"}) == (ended.code, pit.run.statuses())
     assert "not written in full" in ended.err

@@ -23,6 +23,10 @@ class Who(TypedDict):
 
 WHO = Who(at=START, actor=ActorId("a"), attempt=1)
 
+ADOPTED = (
+    "by the record of Pitboss 0.9, it ended as Success, having used — tokens (in/out/cache), $0.50; "
+    "its worktree /w was removed"
+)
 FACTS: list[tuple[f.AnyFact, str]] = [
     (opened(Path("/runs"), "a", "b"), "the run began: 2 tasks, at most 4 at once (dispatcher 4242)"),
     (f.GuardianStarted(at=0, pid=7), "a guardian watches over the run (process 7)"),
@@ -45,6 +49,14 @@ FACTS: list[tuple[f.AnyFact, str]] = [
     (
         f.AttemptLost(**WHO, certificate=Certificate(exit_code=None), session_id="s", resume=True),
         "it was cut off with its dispatcher; its next attempt continues its session",
+    ),
+    (
+        f.ActorAdopted(**WHO, status=Status.SUCCESS, worktree="/w", worktree_removed=True, cost_usd=0.5),
+        ADOPTED,
+    ),
+    (
+        f.ActorAdopted(**WHO, resume=True),
+        "it was cut off under Pitboss 0.9; its next attempt continues its session",
     ),
     (
         f.ActorRequeued(**WHO, session_id="s", resume=False),

@@ -79,6 +79,7 @@ LOADS = {
     "pitboss status": ["status", "--run-dir", "{base}"],
     "pitboss list": ["list", "--run-dir", "{base}"],
     "pitboss why": ["why", "latest", "a", "--run-dir", "{base}"],
+    "pitboss diff": ["diff", "latest", "latest", "--run-dir", "{base}"],
     "pitboss attach": ["attach", "latest", "a", "--run-dir", "{base}"],
 }
 HEAVY = (

@@ -43,6 +43,15 @@ def test_status_shows_every_actor_also_those_that_wait_or_run() -> None:
     ] == list(render.status_lines(mixed(), state="running", now=NOW))
 
 
+def test_status_names_what_was_set_aside_while_the_run_still_goes_on() -> None:
+    view = replace(ended(), ended_at=0.0)
+    lines = list(render.status_lines(view, state="running", now=NOW))
+    assert [
+        "Where the work is:",
+        "  fix-parser: branch fix, 2 files not committed, kept as refs/pitboss/r/fix-parser",
+    ] == lines[-2:]
+
+
 def test_a_dead_dispatcher_leaves_nobody_running() -> None:
     lines = list(render.status_lines(mixed(), state="interrupted", now=NOW))
 

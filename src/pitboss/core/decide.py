@@ -45,7 +45,7 @@ def decide(state: RunState, signal: s.AnySignal) -> Outcome:
     return Outcome(d.state, tuple(d.facts), tuple(d.effects))
 
 
-def _handle(d: Decision, signal: s.RunSignal) -> None:
+def _handle(d: Decision, signal: s.RunSignal) -> None:  # noqa: C901 - a flat match
     match signal:
         case s.Opened():
             d.note(f.RunOpened(at=d.at, run=signal.run, pid=signal.pid, pitboss_version=signal.pitboss_version))
@@ -67,6 +67,9 @@ def _handle(d: Decision, signal: s.RunSignal) -> None:
             _guardian_lost(d, message)
         case s.ClaudeProbed(version=version):
             d.note(f.ClaudeIdentified(at=d.at, version=version))
+        case s.JournalRefused(message=message):
+            if not d.state.draining:
+                d.note(f.DrainBegan(at=d.at, by=message, ordered=False))
         case s.ArtifactFailed(path=path, message=message):
             d.note(f.ArtifactLost(at=d.at, path=path, message=message))
         case s.ArtifactWritten():

@@ -50,21 +50,25 @@ class Decision:
         if not spec.use_worktree:
             self.start_session(actor_id)
             return
-        run = self.state.spec
+        run, tree = self.state.spec, self.actor(actor_id).worktree
         name = f"pitboss-{actor_id}-{run.run_id}"
         root = run.worktree_root or f"{run.run_dir}/worktrees"
+        usual = f"{root}/{name}" if run.worktree_root else f"{root}/{actor_id}"
+        foreign = tree is not None and tree.foreign and not tree.removed
+        # The worktree of an earlier attempt is gone on in, wherever that is.
         self.ask(
             e.PrepareWorktree(
                 actor=actor_id,
                 attempt=attempt,
                 directory=spec.directory,
-                path=f"{root}/{name}" if run.worktree_root else f"{root}/{actor_id}",
+                path=tree.path if tree is not None and not tree.removed else usual,
                 name=name,
                 branch=spec.branch,
                 ref=self._ref(actor_id),
                 cookie=self._cookie(actor_id),
                 earlier=self._earlier(actor_id),
                 fresh=self.actor(actor_id).fresh,
+                adopt=foreign,
             )
         )
 
@@ -147,7 +151,8 @@ class Decision:
         """Its processes are gone: see to its worktree, then settle it."""
         actor, run = self.actor(actor_id), self.state.spec
         tree = actor.worktree
-        if tree is None or tree.removed:  # none was made for this attempt; what an earlier one left is recorded
+        # Of what was removed before, all is recorded; one of 0.9 that could not be taken over is not ours to put away.
+        if tree is None or tree.removed or tree.foreign:
             self.settle(actor_id)
             return
         status = supervision.verdict(actor)

@@ -5,10 +5,11 @@
        └──────────┴───────────┴──────────────────────────────┘
 
 Back to ``queued`` leads only a resume: an attempt that was cut off with its dispatcher, or a settled actor that is
-taken up again, or any whose work is to be done again from the start. A task without a worktree skips ``preparing``; one
-whose worktree or process could not be had goes straight to its end. ``state.evolve`` asks here before it moves an
-actor: an illegal step is our bug, raises, and changes nothing. A late report is not an illegal step: ``decide`` ignores
-it by rule and records that it did.
+taken up again, or any whose work is to be done again from the start. From ``queued`` straight to ``settled`` leads only
+an adoption: the record is one of Pitboss 0.9. A task without a worktree skips ``preparing``; one whose worktree or
+process could not be had goes straight to its end. ``state.evolve`` asks here before it moves an actor: an illegal step
+is our bug, raises, and changes nothing. A late report is not an illegal step: ``decide`` ignores it by rule and records
+that it did.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pitboss.model.run import ActorId, Phase
 
 NEXT = MappingProxyType(
     {
-        Phase.QUEUED: frozenset({Phase.PREPARING, Phase.STARTING}),
+        Phase.QUEUED: frozenset({Phase.PREPARING, Phase.STARTING, Phase.SETTLED}),
         Phase.PREPARING: frozenset({Phase.STARTING, Phase.TIDYING, Phase.QUEUED}),
         Phase.STARTING: frozenset({Phase.WORKING, Phase.FINISHING, Phase.STOPPING, Phase.TIDYING, Phase.QUEUED}),
         Phase.WORKING: frozenset({Phase.FINISHING, Phase.STOPPING, Phase.TIDYING, Phase.QUEUED}),

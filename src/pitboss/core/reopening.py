@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from pitboss.core import prices
 from pitboss.core.decision import Decision
 from pitboss.core.lifecycle import HAS_PROCESS
 from pitboss.core.state import Actor, RunState
@@ -18,7 +19,7 @@ from pitboss.core.views import task_record
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
-from pitboss.model.run import ActorId, Certificate, Phase, ResumeScope, Status
+from pitboss.model.run import ActorId, Certificate, Heard, Phase, ResumeScope, Status
 
 
 def worth_resuming(state: RunState, scope: ResumeScope | None, fresh: Collection[ActorId] = ()) -> bool:
@@ -30,6 +31,11 @@ def worth_resuming(state: RunState, scope: ResumeScope | None, fresh: Collection
         or bool(state.waiting)
         or any(actor.status is not Status.SUCCESS for actor in state.actors.values())
     )
+
+
+def without_beginning(state: RunState, fresh: Collection[ActorId]) -> list[ActorId]:
+    """Those of ``fresh`` who cannot begin again from the start, as nobody knows where that was."""
+    return [name for name in fresh if name not in state.actors or state.actors[name].beginning_unknown]
 
 
 def reopen(d: Decision, signal: s.Reopened) -> None:
@@ -57,6 +63,8 @@ def reopen(d: Decision, signal: s.Reopened) -> None:
 
 
 def _take_up(d: Decision, actor: Actor, signal: s.Reopened, scope: ResumeScope) -> None:
+    if actor.spec.id in signal.heard:
+        actor = _count_again(d, actor, signal.heard[actor.spec.id])
     named = actor.spec.id in signal.fresh
     match actor.phase:
         case Phase.QUEUED:
@@ -78,8 +86,18 @@ def _take_up(d: Decision, actor: Actor, signal: s.Reopened, scope: ResumeScope) 
                     session_id=_next_session(actor, signal, resume=resume),
                     resume=resume,
                     fresh=named or actor.fresh,
+                    log_offset=signal.log_sizes.get(actor.spec.id, 0),
                 )
             )
+
+
+def _count_again(d: Decision, actor: Actor, heard: Heard) -> Actor:
+    """What the attempt used between its last report and its end is in its log, if anywhere."""
+    if actor.phase in HAS_PROCESS and heard.usage != actor.usage:
+        since = prices.estimate(heard.usage - heard.exact_usage, actor.spec.model)
+        cost = max(heard.exact_cost_usd + since, actor.cost_usd or 0.0)
+        d.note(f.UsageCounted(**d.about(actor.spec.id), usage=heard.usage, cost_usd=cost))
+    return d.actor(actor.spec.id)
 
 
 def _was_over(actor: Actor) -> bool:
@@ -109,6 +127,7 @@ def _requeued(d: Decision, actor: Actor, signal: s.Reopened, *, again: bool) -> 
         session_id=_next_session(actor, signal, resume=resume),
         resume=resume,
         fresh=named or actor.fresh,
+        log_offset=signal.log_sizes.get(actor.spec.id, 0),
     )
 
 

@@ -12,107 +12,18 @@ import msgspec
 from msgspec.structs import replace
 
 from pitboss.core import lifecycle
+from pitboss.core.actor import Actor, Stopping, Worktree, adopted, requeued, stopped
 from pitboss.errors import OurFault
 from pitboss.model import facts as f
-from pitboss.model.effects import Rung
 from pitboss.model.run import (
     ActorId,
-    Certificate,
     Failure,
     Frozen,
     Phase,
     RunSpec,
-    SetAside,
-    Status,
-    TaskSpec,
-    TurnResult,
-    Usage,
 )
 
-
-class Worktree(Frozen, frozen=True, kw_only=True):
-    """An actor's place to work."""
-
-    path: str
-    branch: str
-    base: str
-    created_branch: bool
-    cwd: str
-    removed: bool = False
-    branch_deleted: bool = False
-    """Nothing was ever committed to the branch we made, so it went with the worktree."""
-    attempt: int = 0
-    """The attempt it was made for last."""
-    message: str = ""
-    """What became of earlier work, if it does not simply lie in it."""
-
-
-class Stopping(Frozen, frozen=True, kw_only=True):
-    """An end that has begun: why, and how far up the ladder it is."""
-
-    reason: str
-    note: str = ""
-    step: int = -1
-    rung: Rung | None = None
-    patience_until: float = 0.0
-
-
-class Actor(Frozen, frozen=True, kw_only=True):
-    """One actor of the run."""
-
-    spec: TaskSpec
-    phase: Phase = Phase.QUEUED
-    attempt: int = 0
-    session_id: str = ""
-    resume: bool = False
-    """The next attempt, or the present one, continues a session that an earlier one began."""
-    fresh: bool = False
-    """Its next worktree is to begin where the first one did; until that is made, whoever takes over asks again."""
-    first_at: float = 0.0
-    """When it first got a slot."""
-    past_usage: Usage = Usage()
-    """Tokens of earlier attempts."""
-    past_cost_usd: float = 0.0
-    """Money of earlier attempts."""
-    allotment_usd: float | None = None
-    admitted_at: float = 0.0
-    process_at: float = 0.0
-    """When its process came up: its time-out counts from here."""
-    ended_at: float = 0.0
-    settled_at: float = 0.0
-    worktree: Worktree | None = None
-    pid: int | None = None
-    usage: Usage = Usage()
-    cost_usd: float | None = None
-    settled_usage: Usage = Usage()
-    """Tokens at the last turn's end, where money was exact."""
-    settled_cost_usd: float = 0.0
-    """Money at the last turn's end."""
-    turn: TurnResult | None = None
-    turn_at: float = 0.0
-    background: tuple[str, ...] = ()
-    tool_calls: int = 0
-    last_tool: str = ""
-    retries: int = 0
-    silent_secs: float = 0.0
-    """Above 0 while the agent is stalled."""
-    stopping: Stopping | None = None
-    certificate: Certificate | None = None
-    failure: Failure | None = None
-    final_message: str | None = None
-    set_aside: SetAside | None = None
-    status: Status | None = None
-    note: str = ""
-
-    @property
-    def all_usage(self) -> Usage:
-        """Tokens of all its attempts."""
-        return self.past_usage + self.usage
-
-    @property
-    def all_cost_usd(self) -> float | None:
-        """Money of all its attempts; ``None`` while nothing is known."""
-        return None if self.cost_usd is None and not self.past_cost_usd else self.past_cost_usd + (self.cost_usd or 0)
+__all__ = ["Actor", "Draining", "RunState", "Stopping", "Worktree", "evolve"]
 
 
 class Draining(Frozen, frozen=True, kw_only=True):
@@ -201,7 +112,7 @@ def _reindex(state: RunState, before: Actor, after: Actor) -> RunState:
     waiting, live, order = state.waiting, state.live, state.order
     if before.phase is Phase.QUEUED:
         waiting = tuple(other for other in waiting if other != name)
-        live = (*live, name)
+        live = (*live, name) if after.phase in lifecycle.HOLDS_SLOT else live
     elif after.phase is Phase.QUEUED:
         queued = {*waiting, name}
         waiting = tuple(each for each in state.actors if each in queued)
@@ -292,7 +203,9 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
                 first_at=actor.first_at or fact.at,
             )
         case f.AttemptLost() | f.ActorRequeued():
-            return _requeue(actor, fact)
+            return requeued(actor, fact)
+        case f.ActorAdopted():
+            return adopted(actor, fact)
         case f.WorktreeMade():
             worktree = Worktree(
                 path=fact.path,
@@ -337,7 +250,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
         case f.ActorRevived():
             return replace(actor, silent_secs=0.0)
         case f.StopBegan():
-            return _begin_stop(actor, fact)
+            return stopped(actor, fact)
         case f.RungReached():
             stopping = replace(
                 actor.stopping or Stopping(reason="failed"),
@@ -376,30 +289,3 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
             )
         case _:
             assert_never(fact)
-
-
-def _requeue(actor: Actor, fact: f.AttemptLost | f.ActorRequeued) -> Actor:
-    """What an actor keeps for its next attempt: its place, its session, its account."""
-    return Actor(
-        spec=actor.spec,
-        attempt=actor.attempt,
-        session_id=fact.session_id,
-        resume=fact.resume,
-        fresh=fact.fresh,
-        first_at=actor.first_at,
-        past_usage=actor.all_usage,
-        past_cost_usd=actor.all_cost_usd or 0.0,
-        worktree=actor.worktree,
-        set_aside=actor.set_aside,
-        tool_calls=actor.tool_calls,
-        retries=actor.retries,
-        final_message=actor.final_message,
-    )
-
-
-def _begin_stop(actor: Actor, fact: f.StopBegan) -> Actor:
-    stopping = Stopping(reason=fact.reason, note=fact.note)
-    if actor.phase is Phase.PREPARING:  # git cannot be cut short; what it makes is tidied up at once
-        return replace(actor, stopping=stopping)
-    phase = Phase.FINISHING if fact.reason in {"finished", "background"} else Phase.STOPPING
-    return replace(actor, stopping=stopping, phase=phase)

@@ -213,7 +213,7 @@ def task_record(state: RunState, actor_id: ActorId) -> TaskRecord:
         worktree_path=actor.worktree.path if actor.worktree else None,
         log_path=_log_path(state, actor_id),
         usage=actor.all_usage,
-        session_id=actor.session_id if actor.process_at or actor.resume else None,
+        session_id=(actor.session_id or None) if actor.process_at or actor.resume or actor.adopted else None,
         final_message=actor.final_message,
         model=actor.spec.model,
         failure=actor.failure,

@@ -30,6 +30,7 @@ from pitboss.drivers.git_repository import (
     commit_of,
     holders,
     look,
+    points_back,
     survey,
     taken,
     write_note,
@@ -90,7 +91,7 @@ def as_tidying(effect: PrepareWorktree, base: str) -> TidyWorktree:
         directory=effect.directory,
         path=effect.path,
         branch=effect.branch or effect.name,
-        base=earlier.base if earlier else base,
+        base=(earlier.base if earlier else "") or base,
         created_branch=False,
         remove=True,
         ref=effect.ref,
@@ -114,9 +115,8 @@ async def make(locks: Locks, effect: PrepareWorktree, at: float, kept: SetAside 
     checkout = await survey(git, effect.directory)
     branch = effect.branch or effect.name
     check_branch_name(branch)
-    wanted = _Wanted(
-        git.at(checkout.directory), checkout, str(absolute(effect.path)), branch, not effect.branch, effect, at, kept
-    )
+    path, private = str(absolute(effect.path)), not effect.branch
+    wanted = _Wanted(git.at(checkout.directory), checkout, path, branch, private, effect, at, kept)
     async with locks.of_repository(checkout.common) as lock:
         entry, note = await _register(wanted, lock)
     begun = not note.ready
@@ -206,13 +206,33 @@ async def _adopt(wanted: _Wanted, place: Place) -> tuple[Entry, Note] | None:
         # Used again: if its removal had begun, what that saved is no longer all there is.
         return await _noted(entry, msgspec.structs.replace(entry.note, leaving=False))
     tip = await commit_of(wanted.git.on(entry.admin), "HEAD")
+    on_branch = await branch_of(wanted.git.on(entry.admin)) == f"refs/heads/{branch}"
     begun = entry.note is None and not entry.populated and place.empty and tip is not None
-    if begun and tip and await branch_of(wanted.git.on(entry.admin)) == f"refs/heads/{branch}":
-        # Killed between the registration and our note: no agent was here, so a new branch is still at its base.
+    if begun and tip and on_branch:
+        # Killed between the registration and our note: no agent was here, so a new branch is still at its base. One
+        # with commits of its own is not new: an earlier attempt, perhaps one under Pitboss 0.9, has made them.
         saved, told = await _to_bring_back(wanted)
-        begun_branch = await _found_branch(wanted, tip, ours=wanted.private)
+        ours = wanted.private and await _follows(wanted.git, wanted.checkout.head, tip)
+        begun_branch = await _found_branch(wanted, tip, ours=ours)
         return await _noted(entry, await _note(wanted, begun_branch, saved, told))
+    if wanted.effect.adopt and entry.note is None:
+        return await _take_over(wanted, place, entry, tip if on_branch else None)
     raise GitFailed(f"{path} is already a worktree, but not ours for branch {branch}: move or remove it.")
+
+
+async def _take_over(wanted: _Wanted, place: Place, entry: Entry, tip: str | None) -> tuple[Entry, Note]:
+    """Make a worktree of Pitboss 0.9 ours, exactly as it is; ``tip`` is its commit if it is on its branch."""
+    if entry.locked is not None:
+        raise GitFailed(f"The worktree {place.path} is locked: run `git worktree unlock` when that is over.")
+    if tip is None:
+        raise GitFailed(
+            f"The worktree {place.path} of Pitboss 0.9 is not on branch {wanted.branch} any more: "
+            "switch it back to that branch, or move it away with `git worktree move`."
+        )
+    if not entry.populated or not await asyncio.to_thread(points_back, place, entry):
+        raise GitFailed(f"The worktree {place.path} of Pitboss 0.9 is damaged: mend it with `git worktree repair`.")
+    # Its files are an agent's, so they are ready. Where its branch began is not known: it is never deleted.
+    return await _noted(entry, Note(branch=wanted.branch, base=tip, created_branch=False, ready=True))
 
 
 async def _branch(wanted: _Wanted, lock: int, saved: Saved | None) -> _Branch:
@@ -237,11 +257,16 @@ async def _branch(wanted: _Wanted, lock: int, saved: Saved | None) -> _Branch:
 async def _found_branch(wanted: _Wanted, tip: str, *, ours: bool) -> _Branch:
     """A branch that is at ``tip``: where an earlier attempt has made it is still its base, unless it was rewritten."""
     earlier = wanted.effect.earlier
-    if earlier is not None and not earlier.branch_deleted:
-        follows = await wanted.git.run("merge-base", "--is-ancestor", earlier.base, tip)
-        if follows.ok:
-            return _Branch(tip, earlier.base, earlier.created_branch, new=False)
+    if earlier is not None and not earlier.base:
+        return _Branch(tip, tip, ours=False, new=False)  # what Pitboss 0.9 had committed to it may be all there is
+    if earlier is not None and not earlier.branch_deleted and await _follows(wanted.git, tip, earlier.base):
+        return _Branch(tip, earlier.base, earlier.created_branch, new=False)
     return _Branch(tip, tip, ours, new=False)
+
+
+async def _follows(git: Git, later: str, earlier: str) -> bool:
+    """True if all of ``earlier`` is in ``later``."""
+    return (await git.run("merge-base", "--is-ancestor", earlier, later)).ok
 
 
 async def _add(wanted: _Wanted, lock: int, pauses: tuple[float, ...] = _PAUSES) -> Entry:

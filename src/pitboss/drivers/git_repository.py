@@ -210,6 +210,13 @@ def look(common: Path, path: str) -> Place:
     )
 
 
+def points_back(place: Place, entry: Entry) -> bool:
+    """True if the folder's own ``.git`` names the entry: the two belong together. Blocks as ``look`` does."""
+    said = _read(place.path / ".git") if place.pointer else None
+    admin = (said or "").removeprefix("gitdir: ")
+    return bool(admin) and os.path.realpath(place.path / admin) == os.path.realpath(entry.admin)
+
+
 def write_note(entry: Entry, note: Note) -> None:
     """Put our note into an entry, whole or not at all."""
     draft = entry.admin / f"{_NOTE}.new"

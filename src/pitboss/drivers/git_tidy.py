@@ -102,6 +102,8 @@ async def start_over(locks: Locks, effect: PrepareWorktree, at: float) -> SetAsi
     earlier = effect.earlier
     if earlier is None:
         return None
+    if not earlier.base:
+        raise GitFailed("It cannot begin again from the start: Pitboss 0.9 did not tell where its branch began.")
     tidying = msgspec.structs.replace(as_tidying(effect, earlier.base), created_branch=earlier.created_branch)
     try:
         cleared = await clear(locks, tidying, at, rewind=True)

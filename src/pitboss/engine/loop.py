@@ -3,6 +3,10 @@
 Nothing is done that was not first written; nothing is written that was not first decided. Everything that waits
 in the inbox is decided together and synced once. The loop never polls: it sleeps until a signal arrives or
 ``next_deadline`` falls due.
+
+When the journal cannot be written, the facts are kept and tried again, and the effects behind them wait: the run
+drains. Only what ends a process is still done; should it be lost, a resume does no more than end it again. The run
+goes on to its end when the disk takes facts again, and gives up when nothing is at work any more.
 """
 
 from __future__ import annotations
@@ -16,9 +20,13 @@ from pitboss.core.state import RunState
 from pitboss.core.supervision import next_deadline
 from pitboss.engine.clock import Clock
 from pitboss.engine.perform import Performer
-from pitboss.model.effects import Effect, Hand
+from pitboss.errors import WorldError
+from pitboss.model.effects import Effect, Hand, Press
 from pitboss.model.facts import AnyFact
-from pitboss.model.signals import AnySignal, Signal, Tick
+from pitboss.model.signals import AnySignal, JournalRefused, Signal, Tick
+
+RETRY_SECS = 2.0
+"""How long after a write that failed it is tried again, if no signal comes before that."""
 
 
 class Journal(Protocol):
@@ -65,6 +73,11 @@ class Inbox:
                 return []
         return self.take_nowait()
 
+    @property
+    def empty(self) -> bool:
+        """True if nothing waits."""
+        return not self._waiting
+
     def take_nowait(self) -> list[Arrived]:
         """Everything that waits now."""
         batch, self._waiting = self._waiting, []
@@ -97,48 +110,77 @@ class Loop:
         self._clock = clock
         self._hands = hands
         self._watchers = watchers
+        self._held: list[tuple[Effect, int]] = []
+        """What is to be done once the facts behind it are written."""
+        self._refused: WorldError | None = None
+        """Why the journal cannot be written, while it cannot."""
 
     async def run(self, first: AnySignal) -> RunState:
         """Run until the run has ended and every hand has come home.
 
         Raises:
-            WorldError: the journal cannot be written; every hand has been cancelled and has cleaned up after itself.
+            WorldError: the journal cannot be written, and nothing is at work any more.
         """
         self.inbox.post(first)
         async with asyncio.TaskGroup() as group:
             performer = Performer(self._hands, group, self._clock, self.inbox.post)
             opening = True  # a run that is taken over may have had its end already
-            while opening or self.state.exit_code is None:
-                batch = await self.inbox.take(self._patience())
-                due = next_deadline(self.state)
-                if not batch or (due is not None and due <= self._clock.now()):
-                    batch.append(Arrived(Tick(at=self._clock.now()), 0))
-                await self._turn(batch, performer)
+            while opening or self._goes_on(performer):
                 opening = False
-            await performer.finish()
-        await self._turn(self.inbox.take_nowait(), performer)  # what the last hands had to say
+                await self._turn(await self._next_batch(performer), performer)
+        if self._refused:
+            raise self._refused
         return self.state
+
+    def _goes_on(self, performer: Performer) -> bool:
+        quiet = performer.idle and self.inbox.empty
+        return not quiet or (self.state.exit_code is None and not self._refused)
+
+    async def _next_batch(self, performer: Performer) -> list[Arrived]:
+        if self.state.exit_code is not None and not self._refused:
+            await performer.finish()  # what the last hands have to say is all that can still come
+            return self.inbox.take_nowait()
+        batch = await self.inbox.take(self._patience())
+        due = next_deadline(self.state)
+        if not batch or (due is not None and due <= self._clock.now()):
+            batch.append(Arrived(Tick(at=self._clock.now()), 0))
+        return batch
 
     def _patience(self) -> float | None:
         """How long there is nothing to do unless a signal arrives; ``None`` for ever."""
         due = next_deadline(self.state)
-        return None if due is None else max(0.0, due - self._clock.now())
+        waits = [max(0.0, due - self._clock.now())] if due is not None else []
+        return min([*waits, RETRY_SECS] if self._refused else waits, default=None)
 
     async def _turn(self, batch: list[Arrived], performer: Performer) -> None:
-        todo: list[tuple[Effect, int]] = []
         written = False
         for signal, cause in batch:
             outcome = decide(self.state, signal)
             seqs = self._write(outcome.facts, cause, type(signal).__name__)
             written = written or bool(seqs)
             self.state = outcome.state
-            todo += [(effect, _asked_by(effect, outcome.facts, seqs) or cause) for effect in outcome.effects]
-        if written:
-            await self._journal.sync()
+            self._held += [(effect, _asked_by(effect, outcome.facts, seqs) or cause) for effect in outcome.effects]
+        if written or self._refused:
+            await self._commit()
             for watcher in self._watchers:
                 watcher(self.state)
-        for effect, cause in todo:
-            performer.start(effect, cause)
+        held, self._held = self._held, []
+        for effect, cause in held:
+            if self._refused and not isinstance(effect, Press):
+                self._held.append((effect, cause))
+            else:
+                performer.start(effect, cause)
+
+    async def _commit(self) -> None:
+        """Have the journal written; the first time that fails is news for the run itself."""
+        try:
+            await self._journal.sync()
+        except WorldError as problem:
+            if self._refused is None:
+                self.inbox.post(JournalRefused(at=self._clock.now(), message=str(problem)))
+            self._refused = problem
+        else:
+            self._refused = None
 
     def _write(self, facts: Sequence[AnyFact], cause: int, by: str) -> list[int]:
         """The first fact is caused by what the signal was caused by; the others by the first."""

@@ -49,6 +49,11 @@ class Performer:
         self._at_work.add(task)
         task.add_done_callback(self._at_work.discard)
 
+    @property
+    def idle(self) -> bool:
+        """True if no hand is at work."""
+        return not self._at_work
+
     async def finish(self) -> None:
         """Wait for every hand that is at work."""
         while self._at_work:

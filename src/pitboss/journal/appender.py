@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pitboss.journal.disk import create_private, disk_errors, flush, sync_directory, write_all
+from pitboss.journal.disk import DISK, Disk, disk_errors
 
 __all__ = ["Appender"]
+
+
+def _nothing() -> None:
+    """What most files have to do before a write."""
 
 
 class Appender:
@@ -22,8 +27,10 @@ class Appender:
     All state changes in the event loop's thread; the worker thread only gets bytes and a place to put them.
     """
 
-    def __init__(self, path: Path, descriptor: int, end: int) -> None:
+    def __init__(self, path: Path, descriptor: int, end: int, disk: Disk, before: Callable[[], None]) -> None:
         self.path = path
+        self._disk = disk
+        self._before = before
         self._descriptor = descriptor
         self._end = end
         self._lines: list[bytes] = []
@@ -34,36 +41,61 @@ class Appender:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"pitboss-{path.stem}")
 
     @classmethod
-    def create(cls, path: Path, first: bytes = b"") -> Appender:
+    def create(
+        cls, path: Path, first: bytes = b"", *, disk: Disk = DISK, before: Callable[[], None] = _nothing
+    ) -> Appender:
         """Creates the file, which must not exist yet, with its first bytes; both are durable on return.
+
+        Args:
+            path: Where.
+            first: How it begins.
+            disk: What it is written with.
+            before: Called before each write, in the worker's thread: makes durable what the lines refer to.
 
         Raises:
             WorldError: If it exists or cannot be written.
         """
         with disk_errors("create", path):
-            descriptor = create_private(path)
+            descriptor = disk.create(path)
             try:
-                write_all(descriptor, first, 0)
-                flush(descriptor)
-                sync_directory(path.parent)
+                disk.write_all(descriptor, first, 0)
+                disk.flush(descriptor)
+                disk.sync_directory(path.parent)
             except BaseException:
-                os.close(descriptor)
+                disk.close(descriptor)
                 raise
-        return cls(path, descriptor, len(first))
+        return cls(path, descriptor, len(first), disk, before)
 
     @classmethod
-    def open(cls, path: Path) -> Appender:
+    def open(
+        cls, path: Path, *, end: int | None = None, disk: Disk = DISK, before: Callable[[], None] = _nothing
+    ) -> Appender:
         """Opens a file to go on behind its end. A torn last line is closed first, so that it spoils no other.
+
+        Args:
+            path: Where.
+            end: Where it is to end: what is behind is cut off, durably. ``None`` leaves it as it is.
+            disk: What it is written with.
+            before: As for ``create``.
 
         Raises:
             WorldError: If there is no such file or it cannot be written.
         """
         with disk_errors("open", path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            end = os.fstat(descriptor).st_size
-            appender = cls(path, descriptor, end)
-            if end and os.pread(descriptor, 1, end - 1) != b"\n":
-                appender.write(b"\n")
+            descriptor = disk.open(path)
+            try:
+                size = os.fstat(descriptor).st_size
+                if end is not None and end < size:
+                    disk.truncate(descriptor, end)
+                    disk.flush(descriptor)
+                    size = end
+                torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            except BaseException:
+                disk.close(descriptor)
+                raise
+        appender = cls(path, descriptor, size, disk, before)
+        if torn:
+            appender.write(b"\n")
         return appender
 
     def write(self, data: bytes) -> None:
@@ -95,12 +127,14 @@ class Appender:
     def close(self) -> None:
         """Closes the file after a commit under way; what was never synced is not written."""
         self._thread.shutdown(wait=True)
-        os.close(self._descriptor)
+        self._disk.close(self._descriptor)
 
     def _write_and_flush(self, batch: bytes, offset: int) -> None:
-        # At a fixed offset: a second try overwrites what a failed one left, with the same bytes.
-        write_all(self._descriptor, batch, offset)
-        flush(self._descriptor)
+        self._before()
+        # At a fixed offset: a second try overwrites what a failed one left, with the same bytes. That also holds
+        # for a flush that failed: the system then takes the old write for done, so flushing again proves nothing.
+        self._disk.write_all(self._descriptor, batch, offset)
+        self._disk.flush(self._descriptor)
 
     def _settle(self, commit: asyncio.Future[None]) -> None:
         self._commit = None

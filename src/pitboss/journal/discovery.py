@@ -25,7 +25,7 @@ from pitboss.model.run import Status
 from pitboss.wire.artifacts import RunDigest, decode_digest, decode_meta, decode_tasks, digest_from_ends, display_name
 from pitboss.wire.scalars import from_timestamp
 
-__all__ = ["LATEST", "RunEntry", "State", "discover", "resolve"]
+__all__ = ["LATEST", "RunEntry", "State", "control_answers", "discover", "resolve"]
 
 LATEST = "latest"
 """The name that stands for the newest run."""
@@ -207,7 +207,7 @@ def _dead_state(run: RunDir) -> State:
 
 def _state_by_the_old_rules(run: RunDir, now: float, runtime_dir: str) -> State:
     """How 0.9 tells, which keeps no lock: a socket that answers, or else the age of the last record."""
-    if _answers(run, runtime_dir):
+    if control_answers(run, runtime_dir):
         return "running"
     try:
         lines = run.summary_lines.stat()
@@ -218,8 +218,15 @@ def _state_by_the_old_rules(run: RunDir, now: float, runtime_dir: str) -> State:
     return "stale" if run.summary_lines.read_bytes().strip() else "aborted"
 
 
-def _answers(run: RunDir, runtime_dir: str) -> bool:
-    elsewhere = Path(runtime_dir, "pitboss", f"{run.run_id}.control.sock") if runtime_dir else run.control_socket
+def control_answers(run: RunDir, runtime_dir: str | None = None) -> bool:
+    """True if somebody listens where a dispatcher of 0.9 takes its orders: then it is at work for sure.
+
+    Args:
+        run: The run.
+        runtime_dir: As for ``discover``.
+    """
+    sockets = os.environ.get("XDG_RUNTIME_DIR", "") if runtime_dir is None else runtime_dir
+    elsewhere = Path(sockets, "pitboss", f"{run.run_id}.control.sock") if sockets else run.control_socket
     return any(path.is_socket() and _connects(path) for path in {elsewhere, run.control_socket})
 
 

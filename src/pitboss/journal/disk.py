@@ -1,6 +1,8 @@
 """Writing so that it stays written: private files, whole or not at all, flushed down to the disk.
 
 Everything blocks; those who must not block call it in a thread. What the bytes mean does not come in here.
+``Disk`` is the few things asked of the system, and what is built of them; everything durable goes through one, so
+that a test can hand in a disk that fills up, fails, or loses its power (``testing.faulty_disk``).
 Used by the rest of ``journal``.
 """
 
@@ -17,18 +19,7 @@ from pathlib import Path
 
 from pitboss.errors import WorldError
 
-__all__ = [
-    "PRIVATE",
-    "append_line",
-    "create_private",
-    "disk_errors",
-    "flush",
-    "make_private_directory",
-    "sync_directory",
-    "write_all",
-    "write_atomic",
-    "write_together",
-]
+__all__ = ["DISK", "PRIVATE", "Disk", "disk_errors", "flush"]
 
 PRIVATE = 0o600
 """Prompts, answers and paths are the operator's own business."""
@@ -71,108 +62,121 @@ def flush(descriptor: int) -> None:
         os.fdatasync(descriptor)
 
 
-def sync_directory(path: Path) -> None:
-    """Makes the names in a directory durable: a flushed file without its name is lost all the same."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except PermissionError:
-        return  # one may create names in a directory that one may not read; then there is no way to flush it
-    try:
-        os.fsync(descriptor)
-    finally:
+class Disk:
+    """A disk: what is asked of the system, one call each, and below it what is built of those calls."""
+
+    def create(self, path: Path) -> int:
+        """Creates a file that must not exist yet, for its owner only whatever the umask; returns its descriptor."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+        os.fchmod(descriptor, PRIVATE)
+        return descriptor
+
+    def open(self, path: Path) -> int:
+        """Opens a file that exists, to read and write it."""
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+    def write(self, descriptor: int, data: memoryview, offset: int) -> int:
+        """Writes at ``offset``; returns how much was taken, which may be less than all."""
+        return os.pwrite(descriptor, data, offset)
+
+    def flush(self, descriptor: int) -> None:
+        """Returns when the file's content is on the disk."""
+        flush(descriptor)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Cuts a file off."""
+        os.ftruncate(descriptor, size)
+
+    def close(self, descriptor: int) -> None:
+        """Gives a file back."""
         os.close(descriptor)
 
+    def replace(self, old: Path, new: Path) -> None:
+        """Gives a file another name; what had that name is gone."""
+        old.replace(new)
 
-def create_private(path: Path) -> int:
-    """Creates a file that must not exist yet, for its owner only whatever the umask; returns its descriptor."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
-    os.fchmod(descriptor, PRIVATE)
-    return descriptor
+    def make_directory(self, path: Path, *, may_exist: bool) -> None:
+        """Creates a directory, for its owner only whatever the umask."""
+        path.mkdir(_PRIVATE_DIRECTORY, exist_ok=may_exist)
+        path.chmod(_PRIVATE_DIRECTORY)
 
-
-def make_private_directory(path: Path) -> list[Path]:
-    """Creates a directory that must not exist yet, and the missing ones above it, for their owner only.
-
-    Returns:
-        The directories that hold a new name now: to be made durable with ``sync_directory``.
-    """
-    missing = [path, *itertools.takewhile(lambda parent: not parent.exists(), path.parents)]
-    for directory in reversed(missing):
-        # Two runs may begin at once and share a parent; the directory itself is never shared.
-        directory.mkdir(_PRIVATE_DIRECTORY, exist_ok=directory != path)
-        directory.chmod(_PRIVATE_DIRECTORY)
-    return [directory.parent for directory in missing]
-
-
-def write_all(descriptor: int, data: bytes, offset: int) -> None:
-    """Writes all of ``data`` at ``offset``: one call, and more only if the system took part of it."""
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view = view[written:]
-        offset += written
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Puts a whole private file in place, durably; a reader sees the old content or the new, never a part.
-
-    Raises:
-        WorldError: If it cannot be written; what was there before is untouched.
-    """
-    write_together(path.parent, {path.name: data})
-
-
-def write_together(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Puts several whole private files in place, durably.
-
-    First all are written, then all are flushed: the first flush takes most of the others along.
-
-    Raises:
-        WorldError: If one cannot be written; each is as it was before or whole.
-    """
-    with ExitStack() as drafts:
-        written = [(directory / name, *_draft(drafts, directory / name, data)) for name, data in files.items()]
-        for path, descriptor, draft in written:
-            with disk_errors("write", path):
-                flush(descriptor)
-                draft.replace(path)
-    with disk_errors("write", directory):
-        sync_directory(directory)
-
-
-def append_line(path: Path, line: bytes) -> None:
-    """Adds one line to a private file, durably: the line and its newline are one write, so lines never mix.
-
-    Raises:
-        WorldError: If it cannot be written.
-    """
-    with disk_errors("write", path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+    def sync_directory(self, path: Path) -> None:
+        """Makes the names in a directory durable: a flushed file without its name is lost all the same."""
         try:
-            os.fchmod(descriptor, PRIVATE)
-            whole = line + b"\n"
-            if os.write(descriptor, whole) != len(whole):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            flush(descriptor)
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except PermissionError:
+            return  # one may create names in a directory that one may not read; then there is no way to flush it
+        try:
+            os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
+    # what is built of it
 
-def _draft(stack: ExitStack, path: Path, data: bytes) -> tuple[int, Path]:
-    """Writes a fresh file beside ``path``; at the end of ``stack`` it is closed, and gone unless it was renamed."""
-    with disk_errors("write", path):
-        descriptor, draft = _create_draft(path)
-        stack.callback(draft.unlink, missing_ok=True)
-        stack.callback(os.close, descriptor)
-        write_all(descriptor, data, 0)
-    return descriptor, draft
+    def write_all(self, descriptor: int, data: bytes, offset: int) -> None:
+        """Writes all of ``data`` at ``offset``: one call, and more only if the system took part of it."""
+        view = memoryview(data)
+        while view:
+            written = self.write(descriptor, view, offset)
+            view = view[written:]
+            offset += written
+
+    def make_directories(self, path: Path) -> None:
+        """Creates a directory that must not exist yet, and the missing ones above it, durably.
+
+        Raises:
+            FileExistsError: If it exists.
+        """
+        missing = [path, *itertools.takewhile(lambda parent: not parent.exists(), path.parents)]
+        for directory in reversed(missing):
+            # Two runs may begin at once and share a parent; the directory itself is never shared.
+            self.make_directory(directory, may_exist=directory != path)
+        for directory in missing:
+            self.sync_directory(directory.parent)
+
+    def write_atomic(self, path: Path, data: bytes) -> None:
+        """Puts a whole private file in place, durably; a reader sees the old content or the new, never a part.
+
+        Raises:
+            WorldError: If it cannot be written; what was there before is untouched.
+        """
+        self.write_together(path.parent, {path.name: data})
+
+    def write_together(self, directory: Path, files: Mapping[str, bytes]) -> None:
+        """Puts several whole private files in place, durably.
+
+        First all are written, then all are flushed: the first flush takes most of the others along.
+
+        Raises:
+            WorldError: If one cannot be written; each is as it was before or whole.
+        """
+        with ExitStack() as drafts:
+            written = [(directory / name, *self._draft(drafts, directory / name, data)) for name, data in files.items()]
+            for path, descriptor, draft in written:
+                with disk_errors("write", path):
+                    self.flush(descriptor)
+                    self.replace(draft, path)
+        with disk_errors("write", directory):
+            self.sync_directory(directory)
+
+    def _draft(self, stack: ExitStack, path: Path, data: bytes) -> tuple[int, Path]:
+        """Writes a fresh file beside ``path``; at the end of ``stack`` it is closed, and gone unless it was renamed."""
+        with disk_errors("write", path):
+            descriptor, draft = self._create_draft(path)
+            stack.callback(draft.unlink, missing_ok=True)
+            stack.callback(self.close, descriptor)
+            self.write_all(descriptor, data, 0)
+        return descriptor, draft
+
+    def _create_draft(self, path: Path) -> tuple[int, Path]:
+        """The name is ours alone, but a dead process with our pid may have left a file of that name."""
+        while True:
+            draft = path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}.tmp")
+            try:
+                return self.create(draft), draft
+            except FileExistsError:
+                continue
 
 
-def _create_draft(path: Path) -> tuple[int, Path]:
-    """The name is ours alone, but a dead process with our pid may have left a file of that name."""
-    while True:
-        draft = path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}.tmp")
-        try:
-            return create_private(draft), draft
-        except FileExistsError:
-            continue
+DISK = Disk()
+"""The machine's own."""

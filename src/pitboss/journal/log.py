@@ -6,54 +6,59 @@ format, ``journal.reader`` the reading side, which is also to be had here. Calle
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pitboss.journal.appender import Appender
-from pitboss.journal.disk import disk_errors
-from pitboss.journal.entries import Entry, Scalar, encode_entry, encode_header
+from pitboss.journal.blobs import Blobs, blobs_of
+from pitboss.journal.disk import DISK, Disk
+from pitboss.journal.entries import FORMAT, Entry, Scalar, encode_entry, encode_header
 from pitboss.journal.reader import Follower, Replay, Torn, last_entries, replay
 from pitboss.model.facts import Fact
 
-__all__ = ["Entry", "Follower", "Journal", "Replay", "Torn", "last_entries", "replay"]
+__all__ = ["Entry", "Follower", "Journal", "Replay", "Torn", "last_entries", "replay", "write_whole"]
 
 
 class Journal:
     """The one writer of a journal."""
 
-    def __init__(self, appender: Appender, *, seq: int = 0) -> None:
+    def __init__(self, appender: Appender, blobs: Blobs, *, seq: int = 0, format_version: int = FORMAT) -> None:
         self._appender = appender
         self._seq = seq
+        self._keep = blobs.put if format_version > 1 else None
 
     @classmethod
-    def create(cls, path: Path, header: Mapping[str, Scalar]) -> Journal:
+    def create(cls, path: Path, header: Mapping[str, Scalar], *, disk: Disk = DISK) -> Journal:
         """Begins a journal with its header, on disk when this returns.
 
         Args:
             path: Where; the file must not exist yet.
             header: What readers want to know before the first fact, such as the run's id.
+            disk: What it is written with.
 
         Raises:
             WorldError: If it exists or cannot be written.
         """
-        return cls(Appender.create(path, encode_header(header)))
+        blobs = Blobs(blobs_of(path), disk)
+        return cls(Appender.create(path, encode_header(header), disk=disk, before=blobs.flush), blobs)
 
     @classmethod
-    def reopen(cls, path: Path, *, seq: int, end: int) -> Journal:
+    def reopen(cls, path: Path, past: Replay, *, disk: Disk = DISK) -> Journal:
         """Goes on with a journal behind its last sound fact; what a crash left half written behind it is cut off.
+
+        It goes on in the format it was begun in, so that its header stays true.
 
         Args:
             path: Where.
-            seq: The number of its last fact.
-            end: Where that fact's line ends, in bytes.
+            past: The journal, read to its end.
+            disk: What it is written with.
 
         Raises:
             WorldError: If it cannot be written.
         """
-        with disk_errors("repair", path):
-            os.truncate(path, end)
-        return cls(Appender.open(path), seq=seq)
+        blobs = Blobs(blobs_of(path), disk)
+        appender = Appender.open(path, end=past.end, disk=disk, before=blobs.flush)
+        return cls(appender, blobs, seq=past.seq, format_version=past.format_version)
 
     def append(self, fact: Fact, *, cause: int, by: str) -> int:
         """Adds a fact to what the next ``sync`` commits; never blocks.
@@ -67,7 +72,7 @@ class Journal:
             The fact's number: 1, 2, 3 and so on.
         """
         self._seq += 1
-        self._appender.write(encode_entry(self._seq, cause, by, fact))
+        self._appender.write(encode_entry(self._seq, cause, by, fact, self._keep))
         return self._seq
 
     async def sync(self) -> None:
@@ -83,3 +88,22 @@ class Journal:
     def close(self) -> None:
         """Closes the file; facts that were never synced are not written: nothing was done about them either."""
         self._appender.close()
+
+
+def write_whole(path: Path, header: Mapping[str, Scalar], facts: Iterable[Fact], *, by: str, disk: Disk = DISK) -> None:
+    """Puts a journal with its first facts in place, whole and durable: readers see all of it or none.
+
+    Args:
+        path: Where; there must be none yet.
+        header: As for ``Journal.create``.
+        facts: The facts, each following from the first.
+        by: The rule that brought them about.
+        disk: What it is written with.
+
+    Raises:
+        WorldError: If it cannot be written.
+    """
+    blobs = Blobs(blobs_of(path), disk)
+    entries = [encode_entry(seq, min(seq - 1, 1), by, fact, blobs.put) for seq, fact in enumerate(facts, start=1)]
+    blobs.flush()
+    disk.write_atomic(path, b"".join([encode_header(header), *entries]))

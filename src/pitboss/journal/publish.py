@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pitboss.errors import WorldError
 from pitboss.journal.appender import Appender
-from pitboss.journal.disk import disk_errors, write_atomic
+from pitboss.journal.disk import disk_errors
 from pitboss.journal.rundir import RunDir
 from pitboss.model.effects import Emit, PublishRun, PublishTask, PublishTasks, PublishWorktree
 from pitboss.model.records import TaskRecord
@@ -35,7 +35,7 @@ class ArtifactHand:
         """
         self._run = run
         self._clock = clock
-        self._lines = Appender.open(run.summary_lines)
+        self._lines = Appender.open(run.summary_lines, disk=run.disk)
         self._settled = asyncio.Event()
         """Cleared while the file is being written anew."""
         self._settled.set()
@@ -51,12 +51,11 @@ class ArtifactHand:
         else:
             emit(ArtifactWritten(at=self._clock(), path=str(target)))
 
-    @staticmethod
-    def _place(target: Path, data: bytes) -> None:
+    def _place(self, target: Path, data: bytes) -> None:
         with disk_errors("create", target.parent):
             for folder in (target.parent.parent, target.parent):
-                folder.mkdir(mode=0o700, exist_ok=True)
-        write_atomic(target, data)
+                self._run.disk.make_directory(folder, may_exist=True)
+        self._run.disk.write_atomic(target, data)
 
     async def publish_task(self, effect: PublishTask, emit: Emit) -> None:
         """Adds a record to ``summary.jsonl``, unless it is there; those who ask at the same time share one flush."""
@@ -78,8 +77,8 @@ class ArtifactHand:
         self._settled.clear()
         try:
             self._lines.close()
-            await asyncio.to_thread(write_atomic, self._run.summary_lines, data)
-            self._lines = Appender.open(self._run.summary_lines)
+            await asyncio.to_thread(self._run.disk.write_atomic, self._run.summary_lines, data)
+            self._lines = Appender.open(self._run.summary_lines, disk=self._run.disk)
         except WorldError as error:
             emit(self._failed(self._run.summary_lines, error))
         else:
@@ -89,9 +88,11 @@ class ArtifactHand:
             self._settled.set()
 
     async def publish_run(self, effect: PublishRun, emit: Emit) -> None:
-        """Puts ``summary.json`` in place, whole."""
+        """Puts ``summary.json`` in place, whole: after the lines, as it tells everyone that the account is complete."""
+        await self._settled.wait()
         try:
-            await asyncio.to_thread(write_atomic, self._run.summary, encode_run(effect.record))
+            await self._lines.sync()
+            await asyncio.to_thread(self._run.disk.write_atomic, self._run.summary, encode_run(effect.record))
         except WorldError as error:
             emit(self._failed(self._run.summary, error))
         else:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from pitboss.errors import WorldError
+from pitboss.journal.blobs import Blobs, blobs_of
 from pitboss.journal.disk import disk_errors
-from pitboss.journal.entries import Entry, Header, is_whole, parse_entry, parse_header
+from pitboss.journal.entries import Entry, Fetch, Header, is_whole, parse_entry, parse_header
 
 __all__ = ["Follower", "Replay", "Torn", "last_entries", "replay"]
 
@@ -48,10 +49,16 @@ class Replay(Iterator[Entry]):
         self.end = 0
         self.seq = 0
         self._line = 0
+        self._fetch = Blobs(blobs_of(path)).get
         self._entries = self.more()
 
     def __next__(self) -> Entry:
         return next(self._entries)
+
+    @property
+    def format_version(self) -> int:
+        """The version of the format it is written in, once its header has been read."""
+        return int((self.header or {}).get("format") or 0)
 
     def more(self) -> Iterator[Entry]:
         """The entries behind the last one that was read: for a file that has grown since."""
@@ -75,7 +82,7 @@ class Replay(Iterator[Entry]):
             if self._line == 0:
                 self.header = parse_header(line)
             else:
-                entry = parse_entry(line)
+                entry = parse_entry(line, self._fetch)
         except WorldError as error:
             raise self._damage(str(error)) from error
         if entry is not None:
@@ -98,7 +105,13 @@ class Replay(Iterator[Entry]):
         self.torn = Torn(self._line + 1, self.end)
 
     def _damage(self, what: str) -> WorldError:
-        return WorldError(f"{self.path}:{self._line + 1}: {what} (byte {self.end})")
+        if not self.seq:
+            return WorldError(f"{self.path}:{self._line + 1}: {what} (byte {self.end})")
+        cut = f"cut it with `truncate -s {self.end}`"
+        return WorldError(
+            f"{self.path}:{self._line + 1}: {what} (byte {self.end}); the journal is sound up to fact {self.seq}",
+            hint=f"to go on from there, keep a copy of the file, {cut}, then resume the run",
+        )
 
 
 def replay(path: Path) -> Replay:
@@ -147,6 +160,7 @@ def last_entries(path: Path) -> list[Entry]:
     Raises:
         WorldError: If the file cannot be read.
     """
+    fetch = Blobs(blobs_of(path)).get
     with disk_errors("read", path), path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         window = _TAIL_BYTES
@@ -155,14 +169,14 @@ def last_entries(path: Path) -> list[Entry]:
             file.seek(start)
             # The first line of the window is cut off, unless the window holds the whole file.
             lines = file.read(size - start).splitlines(keepends=True)[1 if start else 0 :]
-            entries = [entry for line in reversed(lines) if (entry := _entry_or_none(line)) is not None]
+            entries = [entry for line in reversed(lines) if (entry := _entry_or_none(line, fetch)) is not None]
             if entries or start == 0:
                 return entries
             window *= 4
 
 
-def _entry_or_none(line: bytes) -> Entry | None:
+def _entry_or_none(line: bytes, fetch: Fetch) -> Entry | None:
     try:
-        return parse_entry(line) if is_whole(line) else None
+        return parse_entry(line, fetch) if is_whole(line) else None
     except WorldError:
-        return None  # the header, or a kind of fact we do not know
+        return None  # the header, a kind of fact we do not know, or one that refers to what is gone

@@ -10,26 +10,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pitboss.errors import OperatorError
-from pitboss.journal.disk import (
-    append_line,
-    disk_errors,
-    make_private_directory,
-    sync_directory,
-    write_atomic,
-    write_together,
-)
+from pitboss.journal.disk import DISK, Disk, disk_errors
 
-__all__ = ["RunDir", "append_line", "runs_base", "write_atomic"]
+__all__ = ["RunDir", "runs_base"]
 
 
 class RunDir:
     """The directory of one run; building it from a path touches nothing on disk."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, disk: Disk = DISK) -> None:
         self.path = path
+        self.disk = disk
+        """What everything in it is written with that must not be lost."""
 
     @classmethod
-    def create(cls, base: Path, run_id: str, *, snapshot: bytes, resolved: bytes, meta: bytes) -> RunDir:
+    def create(
+        cls, base: Path, run_id: str, *, snapshot: bytes, resolved: bytes, meta: bytes, disk: Disk = DISK
+    ) -> RunDir:
         """Makes a run's directory with its first files; all of it is durable on return.
 
         Directories are for their owner only (0700), and so are files (0600), whatever the umask.
@@ -40,25 +37,25 @@ class RunDir:
             snapshot: The manifest as it was written.
             resolved: The manifest as it was understood (``resolved.json``).
             meta: See ``wire.artifacts.encode_meta``.
+            disk: What it is written with.
 
         Raises:
             OperatorError: If there is such a run already, or the id is no name for a directory.
             WorldError: If something cannot be written.
         """
-        run = cls(base / _single_name(run_id, "run id"))
+        run = cls(base / _single_name(run_id, "run id"), disk)
         with disk_errors("create", run.path):
             try:
-                changed = make_private_directory(run.path)
+                disk.make_directories(run.path)
             except FileExistsError as error:
                 raise OperatorError(f"there is a run {run_id} in {base} already; choose another id") from error
         # The lock comes first: it marks the run as one whose life can be told, from its first instant on.
         files = {run.lock: b"", run.snapshot: snapshot, run.resolved: resolved, run.meta: meta, run.summary_lines: b""}
-        write_together(run.path, {path.name: data for path, data in files.items()})
+        disk.write_together(run.path, {path.name: data for path, data in files.items()})
         with disk_errors("create", run.path):
-            for directory in (run.tasks, run.worktrees):  # by us, so that they are private whatever the umask
-                make_private_directory(directory)
-            for directory in changed:
-                sync_directory(directory)
+            for directory in (run.tasks, run.worktrees):
+                disk.make_directory(directory, may_exist=False)
+            disk.sync_directory(run.path)
         return run
 
     @property
@@ -70,6 +67,11 @@ class RunDir:
     def journal(self) -> Path:
         """Every fact of the run."""
         return self.path / "journal.jsonl"
+
+    @property
+    def blobs(self) -> Path:
+        """What is too large for a line of the journal; see ``journal.blobs``."""
+        return self.path / "blobs"
 
     @property
     def lock(self) -> Path:

@@ -65,6 +65,9 @@ class PrepareWorktree(Effect, frozen=True, kw_only=True):
     """What earlier attempts left, if there were any; a worktree that vanished is made again from it."""
     fresh: bool = False
     """Set everything aside that earlier attempts did, and begin where the first one began."""
+    adopt: bool = False
+    """Pitboss 0.9 made the worktree at ``path``: take it over as it is, if it is one of this repository's and on its
+    branch."""
 
 
 class StartSession(Effect, frozen=True, kw_only=True):

@@ -79,6 +79,8 @@ class AttemptLost(ActorFact, frozen=True, kw_only=True):
     """True if the next attempt continues its session, False if it starts afresh."""
     fresh: bool = False
     """Its next worktree begins where the first one did; what it has done so far is set aside before."""
+    log_offset: int = 0
+    """Where in ``stdout.log`` the next attempt's stream begins, in bytes."""
 
 
 class ActorRequeued(ActorFact, frozen=True, kw_only=True):
@@ -88,6 +90,30 @@ class ActorRequeued(ActorFact, frozen=True, kw_only=True):
     resume: bool
     fresh: bool = False
     """Its next worktree begins where the first one did; what it has done so far is set aside before."""
+    log_offset: int = 0
+
+
+class ActorAdopted(ActorFact, frozen=True, kw_only=True):
+    """What the files of Pitboss 0.9 tell of an actor, noted when a run of it is taken over; ``at`` is when it ended."""
+
+    status: Status | None = None
+    """``None`` for one that was cut off, or that never began: it waits for its next attempt."""
+    started_at: float = 0.0
+    session_id: str = ""
+    resume: bool = False
+    """True if the next attempt of one that waits continues its session."""
+    log_offset: int = 0
+    """Where in ``stdout.log`` that attempt's stream will begin, in bytes."""
+    worktree: str | None = None
+    branch: str = ""
+    """What its worktree is on."""
+    worktree_removed: bool = False
+    exit_code: int | None = None
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    failure: Failure | None = None
+    note: str = ""
+    final_message: str | None = None
 
 
 class WorktreeMade(ActorFact, frozen=True, kw_only=True):
@@ -307,6 +333,7 @@ AnyActorFact = (
     ActorAdmitted
     | AttemptLost
     | ActorRequeued
+    | ActorAdopted
     | WorktreeMade
     | WorktreeFailed
     | ProcessStarted

@@ -19,6 +19,11 @@ ActorId = NewType("ActorId", str)
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 CleanupMode = Literal["always", "on_success", "never"]
+Role = Literal["task", "lead", "sublead", "worker"]
+"""What an actor is: of a flat run a task; of a tree its one lead, a sub-lead, or a worker of either."""
+ApprovalAction = Literal["block", "auto_approve", "auto_reject"]
+ApprovalCategory = Literal["tool_use", "plan", "cost", "other"]
+PermissionRouting = Literal["path_a", "path_b"]
 ResumeScope = Literal["unsettled", "failed", "all"]
 """Which actors a resume takes up: those without a record, also those that did not succeed, or everyone."""
 
@@ -116,6 +121,77 @@ class TaskSpec(Frozen, frozen=True, kw_only=True):
     resume_session_id: str | None = None
 
 
+class Rule(Frozen, frozen=True, kw_only=True):
+    """One ``[[approval_policy]]`` of the manifest; every part that is given must match. ``core.policy`` reads it.
+
+    A rule with ``tool`` or ``args`` is about deeds: tool calls that are about to run, with the arguments they have.
+    Any other rule is about requests: what an actor asks approval for, in its own words.
+    """
+
+    action: ApprovalAction
+    actor: str | None = None
+    """Glob over the actor's path; ``root`` names the lead."""
+    role: Role | None = None
+    category: ApprovalCategory | None = None
+    tool_name: str | None = None
+    """Exactly the tool that a request names."""
+    cost_over: float | None = None
+    tool: str | None = None
+    """Glob over the real name of a tool that is about to run."""
+    args: dict[str, str] = {}
+    """Globs over its arguments by name; a dotted name leads into nested ones."""
+    reason: str = ""
+    """What the actor is told when this rule refuses."""
+
+    @property
+    def sees_deeds(self) -> bool:
+        """True for a rule about tool calls, false for one about requests."""
+        return self.tool is not None or bool(self.args)
+
+
+class Policy(Frozen, frozen=True, kw_only=True):
+    """Who may do what without a person: the rules in order, and what holds for requests that none matches."""
+
+    rules: tuple[Rule, ...] = ()
+    default_action: ApprovalAction = "block"
+    """``[run].default_approval_policy``; a tool call that no rule matches simply runs."""
+
+
+class SubleadDefaults(Frozen, frozen=True, kw_only=True):
+    """``[sublead_defaults]``: what a ``spawn_sublead`` call gets for what it leaves out."""
+
+    budget_usd: float | None = None
+    max_workers: int | None = None
+    lead_timeout_secs: int | None = None
+    read_down: bool = False
+
+
+class TreeSpec(Frozen, frozen=True, kw_only=True):
+    """What a hierarchical run has instead of tasks: its lead, and the caps of all that grows below it.
+
+    ``None`` is no cap.
+    """
+
+    lead: TaskSpec
+    max_workers: int | None = None
+    """Live workers of the lead's own layer at once."""
+    budget_usd: float | None = None
+    """Soft cap of the whole tree: a spawn that would cross it is refused."""
+    lead_timeout_secs: int | None = None
+    """As written; what the lead itself has is ``lead.timeout_secs``."""
+    permission_routing: PermissionRouting = "path_a"
+    """``path_b``: the agent's own permission questions go to the policy and the operator."""
+    allow_subleads: bool = False
+    max_subleads: int | None = None
+    """Live sub-leads at once."""
+    max_sublead_budget_usd: float | None = None
+    max_total_workers: int | None = None
+    """Live workers over all layers at once."""
+    sublead_defaults: SubleadDefaults = SubleadDefaults()
+    require_plan_approval: bool = False
+    """No spawn in a layer before a plan of it was approved."""
+
+
 class RunSpec(Frozen, frozen=True, kw_only=True):
     """A whole run as asked for: the manifest, resolved. The journal's first fact carries it."""
 
@@ -145,6 +221,11 @@ class RunSpec(Frozen, frozen=True, kw_only=True):
     claude_binary: str = "claude"
     rehearsal: bool = False
     """True when a scripted model answers instead of the real one."""
+    tree: TreeSpec | None = None
+    """The lead and its caps; ``None`` for a flat run. ``tasks`` is empty where this is not."""
+    policy: Policy = Policy()
+    dump_shared_store: bool = False
+    """Write ``shared-store.json`` at the end."""
 
 
 class Failure(Frozen, frozen=True, kw_only=True):
@@ -208,6 +289,17 @@ class Certificate(Frozen, frozen=True, kw_only=True):
         return self.group_empty and self.cookie_empty
 
 
+class Heard(Frozen, frozen=True, kw_only=True):
+    """What an attempt has used as its log tells it, counted again after its dispatcher was gone."""
+
+    usage: Usage
+    """All of it."""
+    exact_usage: Usage = Usage()
+    """What of it the last result has accounted for."""
+    exact_cost_usd: float = 0.0
+    """The money of that part, as the result says."""
+
+
 class SetAside(Frozen, frozen=True, kw_only=True):
     """Work that was saved before its worktree was removed (law 5)."""
 
@@ -226,7 +318,7 @@ class EarlierWork(Frozen, frozen=True, kw_only=True):
     cookie: str
     """That attempt's cookie: what is set aside of its work is set aside in its name."""
     base: str
-    """The commit its branch was made at, or stood at when Pitboss first came to it."""
+    """The commit its branch was made at, or stood at when Pitboss first came to it; empty if nobody knows."""
     created_branch: bool
     """We made the branch, so it goes if nothing is ever committed to it."""
     branch_deleted: bool = False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pitboss.model.run import ActorId, Certificate, Failure, ResumeScope, RunSpec, SetAside, TurnResult, Usage
+from pitboss.model.run import ActorId, Certificate, Failure, Heard, ResumeScope, RunSpec, SetAside, TurnResult, Usage
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="signal"):
@@ -49,6 +49,10 @@ class Reopened(Signal, frozen=True, kw_only=True):
     """A session id for each actor, for those who start afresh although their old id is taken."""
     fresh: tuple[ActorId, ...] = ()
     """Actors who are to begin again from the start, with what they have done so far set aside."""
+    heard: dict[ActorId, Heard] = {}
+    """What the attempts that were cut off have used until then, by their logs."""
+    log_sizes: dict[ActorId, int] = {}
+    """How long each ``stdout.log`` is, in bytes: where the next attempt's stream begins in it."""
 
 
 class Tick(Signal, frozen=True, kw_only=True):
@@ -208,6 +212,12 @@ class WorktreeTidied(Report, frozen=True, kw_only=True):
     """Why it was kept although its removal was asked for."""
 
 
+class JournalRefused(Signal, frozen=True, kw_only=True):
+    """Facts cannot be written down for now: the disk is full or fails. They are kept, and tried again."""
+
+    message: str
+
+
 class ArtifactFailed(Signal, frozen=True, kw_only=True):
     """A public file could not be written."""
 
@@ -240,6 +250,7 @@ RunSignal = (
     | GuardianUp
     | GuardianDown
     | ClaudeProbed
+    | JournalRefused
     | ArtifactFailed
     | ArtifactWritten
     | EffectFailed

@@ -3,7 +3,7 @@
 A log is the agent's own stream, byte for byte, so nothing in it is trusted: broken lines are skipped, long ones
 cut, control characters dropped. Files are watched by looking at their size five times a second: that is one
 ``stat``, works on every file system, and costs a viewer - not the run - a few milliseconds of CPU a minute.
-Called by ``cli`` for ``attach``.
+Called by ``commands`` for ``attach``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Facts as sentences: what ``pitboss why`` tells, in plain words and without a table of our terms.
 
 Every kind of fact has its sentence; the ``match`` is exhaustive, so a new kind cannot be forgotten. Which facts
-belong to a story is decided by ``core.views.story``. Called by ``cli``.
+belong to a story is decided by ``core.views.story``. Called by ``commands``.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def sentence(fact: f.AnyFact) -> str:
 def _about_the_run(fact: f.RunFact) -> str:  # noqa: C901 - a flat match
     match fact:
         case f.RunOpened():
-            return f"the run began: {words.plural(len(fact.run.tasks), 'task')}, {_caps(fact)} (dispatcher {fact.pid})"
+            who = f"dispatcher {fact.pid}" if fact.pid else f"by Pitboss {fact.pitboss_version}"
+            return f"the run began: {words.plural(len(fact.run.tasks), 'task')}, {_caps(fact)} ({who})"
         case f.RunReopened():
             whom = {"unsettled": "what was not settled", "failed": "what did not succeed", "all": "everything"}
             stopped = f"; stopped {len(fact.stopped)} left over from the old one" if fact.stopped else ""
@@ -113,9 +114,11 @@ def _about_an_actor(fact: f.AnyActorFact) -> str:  # noqa: C901 - a flat match, 
         case f.ActorAdmitted():
             return _admitted(fact)
         case f.AttemptLost():
-            return f"it was cut off with its dispatcher; its next attempt {_next(fact)}"
+            return f"it was cut off with its dispatcher; its next attempt {_next(resume=fact.resume, fresh=fact.fresh)}"
         case f.ActorRequeued():
-            return f"it is taken up again; its next attempt {_next(fact)}"
+            return f"it is taken up again; its next attempt {_next(resume=fact.resume, fresh=fact.fresh)}"
+        case f.ActorAdopted():
+            return _adopted(fact)
         case f.WorktreeMade():
             return _made(fact)
         case f.WorktreeFailed():
@@ -167,10 +170,22 @@ def _caps(fact: f.RunOpened) -> str:
     return f"at most {run.max_parallel} at once{money}{', a rehearsal' if run.rehearsal else ''}"
 
 
-def _next(fact: f.AttemptLost | f.ActorRequeued) -> str:
-    if fact.fresh:
+def _next(*, resume: bool, fresh: bool = False) -> str:
+    if fresh:
         return "begins again from the start, with what it has done set aside"
-    return "continues its session" if fact.resume else "starts afresh"
+    return "continues its session" if resume else "starts afresh"
+
+
+def _adopted(fact: f.ActorAdopted) -> str:
+    place = ""
+    if fact.worktree is not None:
+        place = f"; its worktree {fact.worktree} " + ("was removed" if fact.worktree_removed else "is still there")
+    if fact.status is None:
+        before = "it was cut off under Pitboss 0.9" if fact.attempt else "Pitboss 0.9 never started it"
+        return f"{before}; its next attempt {_next(resume=fact.resume)}{place}"
+    said = f": {fact.failure.message or fact.failure.kind}" if fact.failure else ""
+    account = _account(fact.usage, fact.cost_usd)
+    return f"by the record of Pitboss 0.9, it ended as {fact.status}{said}, having used {account}{place}"
 
 
 def _admitted(fact: f.ActorAdmitted) -> str:

@@ -1,7 +1,7 @@
 """One run, seen from outside: live, ended, cut short, or written by Pitboss 0.9.
 
 Whatever is left of a run becomes the same ``RunView`` that a live floor shows, so that every command reads every
-run alike. Nothing is written here, and no order is given. Called by ``cli``; free of asyncio, the engine and the
+run alike. Nothing is written here, and no order is given. Called by ``commands``; free of asyncio, the engine and the
 manifest, so that ``status`` starts fast.
 """
 
@@ -15,18 +15,20 @@ from pathlib import Path
 import msgspec
 
 from pitboss.core.state import RunState, evolve
-from pitboss.core.views import ActorView, RunView, run_view, task_record
-from pitboss.errors import OperatorError, WorldError
+from pitboss.core.views import ActorView, RunView, display_name, run_view, task_record
+from pitboss.errors import OperatorError
 from pitboss.journal.discovery import RunEntry, State, discover, resolve
 from pitboss.journal.entries import Entry
+from pitboss.journal.legacy import Legacy, branch_of, read_legacy
 from pitboss.journal.lock import is_held
 from pitboss.journal.reader import Follower, replay
 from pitboss.journal.rundir import RunDir, runs_base
 from pitboss.model import facts as f
 from pitboss.model.records import TaskRecord
 from pitboss.model.run import ActorId, Phase, Usage
-from pitboss.wire.artifacts import RunMeta, decode_meta, decode_run, decode_tasks, encode_tasks
-from pitboss.wire.scalars import from_timestamp, to_timestamp
+from pitboss.wire.artifacts import encode_tasks
+from pitboss.wire.resolved import Resolved, ResolvedActor
+from pitboss.wire.scalars import to_timestamp
 
 __all__ = [
     "Run",
@@ -57,6 +59,8 @@ class Run:
     view: RunView
     records: tuple[TaskRecord, ...]
     """Of the settled actors, in the order they settled."""
+    damaged: int = 0
+    """Records of a run of 0.9 that could not be read."""
 
 
 def open_run(folder: Path, name: str) -> Run:
@@ -208,69 +212,19 @@ class TaskWatch:
 # --- runs of Pitboss 0.9 --------------------------------------------------------------------------------------------
 
 
-class _ResolvedTask(msgspec.Struct):
-    id: str
-    model: str = ""
-    prompt: str = ""
-    branch: str | None = None
-
-
-class _Resolved(msgspec.Struct):
-    name: str | None = None
-    max_parallel_tasks: int = 0
-    budget_usd: float | None = None
-    tasks: list[_ResolvedTask] = []
-    lead: _ResolvedTask | None = None
-
-
 def _of_old(path: Path) -> Run:
     """A run that is known by its public files alone."""
     folder = RunDir(path)
     found = (entry.state for entry in discover(path.parent) if entry.path == path)
     state: State = next(found, "unverifiable")
-    meta, resolved = _meta(folder), _resolved(folder)
-    records, ended_at, interrupted = _records(folder)
-    view = _old_view(folder, meta, resolved, records, running=state == "running")
-    view = msgspec.structs.replace(view, ended_at=ended_at, was_interrupted=interrupted)
-    return Run(path=path, state=state, view=view, records=records)
+    legacy = read_legacy(folder)
+    view = _old_view(folder, legacy, running=state == "running")
+    return Run(path=path, state=state, view=view, records=legacy.records, damaged=legacy.damaged)
 
 
-def _meta(folder: RunDir) -> RunMeta:
-    try:
-        return decode_meta(folder.meta.read_bytes())
-    except (OSError, WorldError):  # what it says is a comfort; the records count
-        return RunMeta(run_id=folder.run_id, manifest_path="", pitboss_version="", started_at="1970-01-01T00:00:00Z")
-
-
-def _resolved(folder: RunDir) -> _Resolved:
-    try:
-        return msgspec.json.decode(folder.resolved.read_bytes(), type=_Resolved)
-    except (OSError, msgspec.DecodeError):  # likewise
-        return _Resolved()
-
-
-def _records(folder: RunDir) -> tuple[tuple[TaskRecord, ...], float, bool]:
-    """The records, the time of the end, and whether it was cut short; a damaged summary is bypassed."""
-    try:
-        whole = decode_run(folder.summary.read_bytes())
-    except FileNotFoundError:
-        whole = None
-    except WorldError:
-        if not folder.summary_lines.exists():
-            raise
-        whole = None
-    if whole is not None:
-        return whole.tasks, whole.ended_at, whole.was_interrupted
-    try:
-        return tuple(decode_tasks(folder.summary_lines.read_bytes()).records), 0.0, False
-    except FileNotFoundError as error:
-        raise WorldError(f"no summary found in {folder.path}: neither summary.json nor summary.jsonl") from error
-
-
-def _old_view(
-    folder: RunDir, meta: RunMeta, resolved: _Resolved, records: Iterable[TaskRecord], *, running: bool
-) -> RunView:
-    latest = {record.task_id: record for record in records}  # one that was sent on has a record for each time
+def _old_view(folder: RunDir, legacy: Legacy, *, running: bool) -> RunView:
+    latest, resolved = legacy.latest, legacy.resolved or Resolved()
+    manifest_path = legacy.meta.manifest_path if legacy.meta else ""
     specs = {spec.id: spec for spec in [*([resolved.lead] if resolved.lead else []), *resolved.tasks]}
     begun = sorted(item.name for item in folder.tasks.iterdir()) if folder.tasks.is_dir() else []
     names = list(dict.fromkeys([*specs, *latest, *begun]))
@@ -279,21 +233,21 @@ def _old_view(
     )
     return RunView(
         run_id=folder.run_id,
-        name=resolved.name,
-        manifest_path=meta.manifest_path,
+        name=display_name(resolved.name, manifest_path),
+        manifest_path=manifest_path,
         run_dir=str(folder.path),
         rehearsal=False,
-        claude_version=meta.claude_version,
-        started_at=from_timestamp(meta.started_at),
-        ended_at=0.0,
+        claude_version=legacy.meta.claude_version if legacy.meta else None,
+        started_at=legacy.started_at,
+        ended_at=legacy.ended_at,
         exit_code=None,
-        was_interrupted=False,
+        was_interrupted=legacy.was_interrupted,
         draining="",
         stopping=False,
         throttle="",
         throttled_until=0.0,
         starts_limit=0,
-        max_parallel=resolved.max_parallel_tasks,
+        max_parallel=resolved.cap,
         budget_usd=resolved.budget_usd,
         spent_usd=sum(record.cost_usd or 0.0 for record in latest.values()),
         usage=sum((record.usage for record in latest.values()), Usage()),
@@ -303,7 +257,7 @@ def _old_view(
 
 
 def _old_actor(
-    folder: RunDir, name: str, record: TaskRecord | None, spec: _ResolvedTask | None, *, begun: bool
+    folder: RunDir, name: str, record: TaskRecord | None, spec: ResolvedActor | None, *, begun: bool
 ) -> ActorView:
     waiting = Phase.WORKING if begun else Phase.QUEUED
     return ActorView(
@@ -323,8 +277,8 @@ def _old_actor(
         retries=0,
         silent_secs=0.0,
         background=(),
-        branch=spec.branch if spec else None,
-        worktree=record.worktree_path if record else None,
+        branch=_old_branch(folder, name, record, spec),
+        worktree=record.worktree_path if record and _is_there(record.worktree_path) else None,
         set_aside=record.set_aside if record else None,
         session_id=(record.session_id if record else None) or "",
         failure=record.failure if record else None,
@@ -332,3 +286,14 @@ def _old_actor(
         final_message=record.final_message if record else None,
         log=str(folder.path / "tasks" / name / "stdout.log"),
     )
+
+
+def _is_there(worktree: str | None) -> bool:
+    """The records of 0.9 name a worktree whether or not it was removed."""
+    return worktree is not None and Path(worktree).is_dir()
+
+
+def _old_branch(folder: RunDir, name: str, record: TaskRecord | None, spec: ResolvedActor | None) -> str | None:
+    if spec is not None and spec.branch:
+        return spec.branch
+    return branch_of(name, folder.run_id, record.worktree_path) if record and record.worktree_path else None

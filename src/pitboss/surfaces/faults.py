@@ -1,7 +1,7 @@
 """What a command says when something goes wrong: one sentence, a hint, an exit code; never a traceback.
 
 Whatever the operator or the world does ends here as a ``PitbossError``; what does not is our bug, and its traceback
-is saved for the report instead of being thrown at the operator. Called by ``cli``.
+is saved for the report instead of being thrown at the operator. Called by ``cli`` and ``commands``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A text stream whose reader may leave: ``| head``, a closed terminal, a full disk behind a redirect.
 
 A run is worth more than its progress lines, and the exit code belongs to the run: so a stream that can no longer
-be written goes quiet instead of raising. Nothing else may be decided here. Called by ``cli`` and ``progress``.
+be written goes quiet instead of raising. Nothing else may be decided here. Called by ``cli``, ``commands`` and
+``progress``.
 """
 
 from __future__ import annotations

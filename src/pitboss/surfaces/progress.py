@@ -1,7 +1,7 @@
 """A run as it goes, shown by a thread of its own: a floor that redraws itself, or one line per finished task.
 
 The engine hands over its newest view and goes on; a slow terminal delays nobody but the thread here, and a view
-that nobody had the time to draw is replaced by the next. Called by ``cli``, which is given to by ``compose``.
+that nobody had the time to draw is replaced by the next. Called by ``commands``, which is given to by ``compose``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A run is only ever removed under its own lock, after every worktree it still has was set aside and removed by git;
 that git and the process table are asked at all is `upkeep`'s business, handed in as `Tidy`. What may not come in:
-anything that could touch a live run or a repository directly. Called by ``cli`` for ``prune``;
+anything that could touch a live run or a repository directly. Called by ``commands`` for ``prune``;
 what is said of it is ``pruning_report``'s.
 """
 
@@ -22,7 +22,7 @@ from pitboss.errors import OperatorError, PitbossError, WorldError
 from pitboss.journal.discovery import RunEntry, discover
 from pitboss.journal.disk import disk_errors
 from pitboss.journal.lock import RunLock, is_held
-from pitboss.journal.rundir import RunDir, write_atomic
+from pitboss.journal.rundir import RunDir
 from pitboss.model.effects import TidyWorktree
 from pitboss.model.records import RunRecord
 from pitboss.model.run import ActorId, Phase, RunId, SetAside
@@ -161,8 +161,9 @@ def _look(entry: RunEntry, asked: Asked, now: float) -> Found | str:
     if age < asked.older_than:
         return "it is not old enough"
     action, why = _action(entry, run, state, remove=asked.remove)
+    strangers = tuple(_strangers(run, state))
     refs = tuple(Aside(name, state.actors[name].spec.directory, saved) for name, saved in asides.items())
-    return Found(entry, age, size, tuple(trees), refs, tuple(_strangers(run)), extent, action, why)
+    return Found(entry, age, size, tuple(trees), refs, strangers, extent, action, why)
 
 
 def _is_ours(run: RunDir) -> bool:
@@ -173,9 +174,11 @@ def _extent(run: RunDir) -> int:
     return run.journal.stat().st_size if run.journal.exists() else 0
 
 
-def _strangers(run: RunDir) -> Iterator[str]:
+def _strangers(run: RunDir, state: RunState) -> Iterator[str]:
     """The worktrees of a run of 0.9 that are still there: it did not write down what git has to know of them."""
     if _is_ours(run):
+        made = [actor.worktree for actor in state.actors.values() if actor.worktree is not None]
+        yield from (tree.path for tree in made if tree.foreign and not tree.removed and Path(tree.path).is_dir())
         return
     for pointer in sorted(run.tasks.glob("*/worktree.path")):
         path = os.fsdecode(pointer.read_bytes())
@@ -224,7 +227,7 @@ def _tree(state: RunState, actor: Actor) -> TidyWorktree | None:
     run, name, made = state.spec, actor.spec.id, actor.worktree
     if made is None and actor.phase is not Phase.PREPARING:
         return None
-    if made is not None and made.removed and actor.phase is not Phase.PREPARING:
+    if made is not None and (made.foreign or (made.removed and actor.phase is not Phase.PREPARING)):
         return None
     private = f"pitboss-{name}-{run.run_id}"
     # One that was being made when its dispatcher died is where `core.decision` asked for it. Its base is not known,
@@ -307,7 +310,7 @@ def _put_summary(run: RunDir, data: bytes) -> None:
     with disk_errors("set aside", run.summary):
         if run.summary.exists():  # it could not be read; whoever knows better still can
             run.summary.rename(run.path / "summary.json.damaged")
-    write_atomic(run.summary, data)
+    run.disk.write_atomic(run.summary, data)
 
 
 def _clear(run: RunDir, found: Found, tidy: Tidy, saved: list[Aside]) -> None:

@@ -1,4 +1,4 @@
-"""What is said of clearing old runs away, to people and to programs. Called by ``cli`` for ``prune``."""
+"""What is said of clearing old runs away, to people and to programs. Called by ``commands`` for ``prune``."""
 
 from __future__ import annotations
 

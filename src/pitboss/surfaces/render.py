@@ -2,7 +2,7 @@
 
 Plain strings in, plain strings out; no terminal, no colour, no files. Column widths without a terminal are those
 of the first version, because scripts cut by them; on a terminal they shrink to what there is.
-Called by ``cli``, ``progress`` and ``demo``.
+Called by ``commands``, ``progress`` and ``demo``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ __all__ = [
     "Table",
     "closing_lines",
     "list_lines",
+    "place",
     "progress_line",
     "reason",
     "state_line",
@@ -117,8 +118,7 @@ def status_lines(view: RunView, *, state: str, now: float, width: int | None = N
         )
     yield table.rule()
     yield _totals(view, over=over)
-    if over:
-        yield from _whereabouts(view)
+    yield from _whereabouts(view, over=over)
     if state == "interrupted" and not view.rehearsal:
         yield f"Go on with it: {words.program()} resume {words.short_id(view.run_id)}"
 
@@ -261,15 +261,20 @@ def _notes(view: RunView) -> Iterator[str]:
         yield from (f"  {actor.id}: {words.clean(actor.note)}" for actor in noted)
 
 
-def _whereabouts(view: RunView) -> Iterator[str]:
-    """Branches, kept worktrees and set-aside work: everything an agent left behind is named."""
-    places = [(actor.id, place) for actor in view.actors if actor.started_at and (place := _place(actor))]
+def _whereabouts(view: RunView, *, over: bool = True) -> Iterator[str]:
+    """Branches, kept worktrees and set-aside work: everything an agent left behind is named.
+
+    While a run goes on, only what was set aside is: the rest is still where it is being worked on.
+    """
+    left = [actor for actor in view.actors if actor.started_at and (over or actor.set_aside)]
+    places = [(actor.id, where) for actor in left if (where := place(actor))]
     if places:
         yield "Where the work is:"
-        yield from (f"  {name}: {place}" for name, place in places)
+        yield from (f"  {name}: {where}" for name, where in places)
 
 
-def _place(actor: ActorView) -> str:
+def place(actor: ActorView) -> str:
+    """Where an actor's work is: its branch, its worktree, and the ref of what was set aside."""
     parts = [f"branch {actor.branch}"] if actor.branch else []
     if actor.worktree:
         parts.append(f"worktree {actor.worktree}")

@@ -1,6 +1,7 @@
 """Bringing set-aside work back: what a journal tells of it, what is refused, what is said.
 
-That git is asked at all is `upkeep`'s business. Called by ``cli`` for ``restore``; ``pruning`` reads the same history.
+That git is asked at all is `upkeep`'s business. Called by ``commands`` for ``restore``; ``pruning`` reads the same
+history.
 """
 
 from __future__ import annotations

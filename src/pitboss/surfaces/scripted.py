@@ -1,7 +1,7 @@
 """The scripted model as a child process, and the Claude binary that will talk to it.
 
 A rehearsal spends nothing: the real CLI runs, a loopback server answers. That server belongs to this command - it
-ends with it, however it ends - and is not imported, so that what surfaces may know stays small. Called by ``cli``
+ends with it, however it ends - and is not imported, so that what surfaces may know stays small. Called by ``commands``
 for ``rehearse`` and ``demo``.
 """
 

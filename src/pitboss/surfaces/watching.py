@@ -1,6 +1,6 @@
 """A run at work, as the terminal that started it sees it: opened, watched, closed.
 
-Knows faces, not commands, and nothing of how a run is carried out: that is handed in. Called by ``cli`` for
+Knows faces, not commands, and nothing of how a run is carried out: that is handed in. Called by ``commands`` for
 ``dispatch``, ``rehearse``, ``demo`` and ``resume``.
 """
 

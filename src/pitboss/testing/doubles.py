@@ -21,6 +21,7 @@ from pitboss.model.run import (
     ActorId,
     Certificate,
     Failure,
+    Heard,
     Phase,
     ResumeScope,
     RunId,
@@ -130,7 +131,13 @@ class Story:
         """The dispatcher dies at once: only what was written down is left, and nothing that ran lives on."""
         self.state = replay(self.facts)
 
-    def reopened(self, *transcripts: str, scope: ResumeScope | None = None, fresh: Iterable[str] = ()) -> Outcome:
+    def reopened(
+        self,
+        *transcripts: str,
+        scope: ResumeScope | None = None,
+        fresh: Iterable[str] = (),
+        heard: dict[ActorId, Heard] | None = None,
+    ) -> Outcome:
         """Another dispatcher takes the run over; those in ``fresh`` are to begin again from the start."""
         return self.when(
             s.Reopened(
@@ -142,6 +149,7 @@ class Story:
                 transcripts=tuple(ActorId(name) for name in transcripts),
                 fresh_ids={name: f"fresh-{name}" for name in self.state.actors},
                 fresh=tuple(ActorId(name) for name in fresh),
+                heard=heard or {},
             )
         )
 

@@ -8,18 +8,17 @@ Four methods are all a client needs of a server that only has tools: ``initializ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import msgspec
 
+from pitboss.model.run import Role
 from pitboss.wire.claude_events import CallId, JsonObject
 
-__all__ = ["SERVER_NAME", "Call", "Role", "Tool", "answer", "error", "for_role", "result", "tool_text"]
+__all__ = ["SERVER_NAME", "Call", "Tool", "answer", "error", "for_role", "result", "tool_text"]
 
 SERVER_NAME: Final = "pitboss"
 """Tools appear to the model as ``mcp__pitboss__<name>``."""
-
-Role: TypeAlias = Literal["task", "lead", "sublead", "worker"]
 
 _VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 """Protocol versions we can speak, newest first; for tools alone they do not differ."""

@@ -1,7 +1,7 @@
 """The stage of ``pitboss demo``: a temporary folder with a repository, a manifest and a script, and its words.
 
 Nothing outside that folder is written or read: git gets an identity and a home directory of its own. Whether the
-real Claude Code or its stand-in plays is the caller's choice. Called by ``cli``, which also carries the run out.
+real Claude Code or its stand-in plays is the caller's choice. Called by ``commands``, which also carries the run out.
 """
 
 from __future__ import annotations

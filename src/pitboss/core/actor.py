@@ -1,0 +1,179 @@
+"""One actor of a run: what is known of it, and the larger steps that a fact makes it take.
+
+Which fact leads to which step is ``state``'s, by which the nouns are to be had too. Called by ``state``.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from pitboss.model import facts as f
+from pitboss.model.effects import Rung
+from pitboss.model.run import Certificate, Failure, Frozen, Phase, SetAside, Status, TaskSpec, TurnResult, Usage
+
+__all__ = ["Actor", "Stopping", "Worktree", "adopted", "requeued", "stopped"]
+
+
+class Worktree(Frozen, frozen=True, kw_only=True):
+    """An actor's place to work."""
+
+    path: str
+    branch: str
+    base: str
+    created_branch: bool
+    cwd: str
+    removed: bool = False
+    branch_deleted: bool = False
+    """Nothing was ever committed to the branch we made, so it went with the worktree."""
+    attempt: int = 0
+    """The attempt it was made for last."""
+    message: str = ""
+    """What became of earlier work, if it does not simply lie in it."""
+    foreign: bool = False
+    """Pitboss 0.9 made it, and no attempt of ours has taken it over yet: it is left alone."""
+
+
+class Stopping(Frozen, frozen=True, kw_only=True):
+    """An end that has begun: why, and how far up the ladder it is."""
+
+    reason: str
+    note: str = ""
+    step: int = -1
+    rung: Rung | None = None
+    patience_until: float = 0.0
+
+
+class Actor(Frozen, frozen=True, kw_only=True):
+    """One actor of the run."""
+
+    spec: TaskSpec
+    phase: Phase = Phase.QUEUED
+    attempt: int = 0
+    session_id: str = ""
+    resume: bool = False
+    """The next attempt, or the present one, continues a session that an earlier one began."""
+    fresh: bool = False
+    """Its next worktree is to begin where the first one did; until that is made, whoever takes over asks again."""
+    beginning_unknown: bool = False
+    """Pitboss 0.9 began it, and did not write down where its branch began: it cannot begin there again."""
+    first_at: float = 0.0
+    """When it first got a slot."""
+    past_usage: Usage = Usage()
+    """Tokens of earlier attempts."""
+    past_cost_usd: float = 0.0
+    """Money of earlier attempts."""
+    allotment_usd: float | None = None
+    admitted_at: float = 0.0
+    process_at: float = 0.0
+    """When its process came up: its time-out counts from here."""
+    ended_at: float = 0.0
+    settled_at: float = 0.0
+    worktree: Worktree | None = None
+    pid: int | None = None
+    log_offset: int = 0
+    """Where in its log the stream of the present attempt begins, or of the next one while it waits."""
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    settled_usage: Usage = Usage()
+    """Tokens at the last turn's end, where money was exact."""
+    settled_cost_usd: float = 0.0
+    """Money at the last turn's end."""
+    turn: TurnResult | None = None
+    turn_at: float = 0.0
+    background: tuple[str, ...] = ()
+    tool_calls: int = 0
+    last_tool: str = ""
+    retries: int = 0
+    silent_secs: float = 0.0
+    """Above 0 while the agent is stalled."""
+    stopping: Stopping | None = None
+    certificate: Certificate | None = None
+    failure: Failure | None = None
+    final_message: str | None = None
+    set_aside: SetAside | None = None
+    status: Status | None = None
+    note: str = ""
+    adopted: bool = False
+    """How it ended is the word of Pitboss 0.9; the evidence is not ours."""
+
+    @property
+    def all_usage(self) -> Usage:
+        """Tokens of all its attempts."""
+        return self.past_usage + self.usage
+
+    @property
+    def all_cost_usd(self) -> float | None:
+        """Money of all its attempts; ``None`` while nothing is known."""
+        return None if self.cost_usd is None and not self.past_cost_usd else self.past_cost_usd + (self.cost_usd or 0)
+
+
+def requeued(actor: Actor, fact: f.AttemptLost | f.ActorRequeued) -> Actor:
+    """What an actor keeps for its next attempt: its place, its session, its account."""
+    return Actor(
+        spec=actor.spec,
+        attempt=actor.attempt,
+        session_id=fact.session_id,
+        resume=fact.resume,
+        fresh=fact.fresh,
+        beginning_unknown=actor.beginning_unknown,
+        log_offset=fact.log_offset,
+        first_at=actor.first_at,
+        past_usage=actor.all_usage,
+        past_cost_usd=actor.all_cost_usd or 0.0,
+        worktree=actor.worktree,
+        set_aside=actor.set_aside,
+        tool_calls=actor.tool_calls,
+        retries=actor.retries,
+        final_message=actor.final_message,
+    )
+
+
+def adopted(actor: Actor, fact: f.ActorAdopted) -> Actor:
+    """An actor as Pitboss 0.9 has left it: settled, or waiting for its next attempt."""
+    worktree = None
+    if fact.worktree is not None:
+        worktree = Worktree(
+            path=fact.worktree,
+            branch=fact.branch,
+            base="",  # not told, so the branch is never ours to delete
+            created_branch=False,
+            cwd=fact.worktree,
+            removed=fact.worktree_removed,
+            attempt=fact.attempt,
+            foreign=True,
+        )
+    known = replace(
+        actor,
+        attempt=fact.attempt,
+        session_id=fact.session_id,
+        beginning_unknown=fact.attempt > 0 and actor.spec.use_worktree,
+        first_at=fact.started_at,
+        worktree=worktree,
+    )
+    if fact.status is None:
+        past = fact.cost_usd or 0.0
+        return replace(known, resume=fact.resume, log_offset=fact.log_offset, past_usage=fact.usage, past_cost_usd=past)
+    return replace(
+        known,
+        phase=Phase.SETTLED,
+        adopted=True,
+        admitted_at=fact.started_at,
+        ended_at=fact.at,
+        settled_at=fact.at,
+        usage=fact.usage,
+        cost_usd=fact.cost_usd,
+        certificate=Certificate(exit_code=fact.exit_code, group_empty=False, cookie_empty=False),
+        failure=fact.failure,
+        note=fact.note,
+        final_message=fact.final_message,
+        status=fact.status,
+    )
+
+
+def stopped(actor: Actor, fact: f.StopBegan) -> Actor:
+    """An actor whose end has begun."""
+    stopping = Stopping(reason=fact.reason, note=fact.note)
+    if actor.phase is Phase.PREPARING:  # git cannot be cut short; what it makes is tidied up at once
+        return replace(actor, stopping=stopping)
+    phase = Phase.FINISHING if fact.reason in {"finished", "background"} else Phase.STOPPING
+    return replace(actor, stopping=stopping, phase=phase)

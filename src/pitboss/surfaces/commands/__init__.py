@@ -1,0 +1,1 @@
+"""The commands by what they are for: starting runs, looking at them, keeping house."""
