@@ -57,6 +57,7 @@ def test_a_record_comes_out_as_it_went_in() -> None:
         model="claude-sonnet-4-6",
         failure=Failure(kind="unknown", message="broke"),
         cost_usd=0.25,
+        branch="pitboss-a",
     ) == task_record(story.state, ActorId("a"))
     view = run_view(story.state)
     assert [Phase.SETTLED, Phase.QUEUED] == [actor.phase for actor in view.actors]

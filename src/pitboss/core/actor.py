@@ -7,11 +7,26 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from pitboss.core.lifecycle import HAS_PROCESS
 from pitboss.model import facts as f
+from pitboss.model import tree_facts as t
 from pitboss.model.effects import Rung
-from pitboss.model.run import Certificate, Failure, Frozen, Phase, SetAside, Status, TaskSpec, TurnResult, Usage
+from pitboss.model.run import (
+    ActorId,
+    Certificate,
+    Failure,
+    Frozen,
+    Phase,
+    Role,
+    SetAside,
+    Status,
+    TaskSpec,
+    TurnResult,
+    Usage,
+)
+from pitboss.model.tree import Envelope, Message
 
-__all__ = ["Actor", "Stopping", "Worktree", "adopted", "requeued", "stopped"]
+__all__ = ["Actor", "Stopping", "Worktree", "adopted", "paused", "requeued", "spawned", "stopped", "thawed"]
 
 
 class Worktree(Frozen, frozen=True, kw_only=True):
@@ -87,6 +102,31 @@ class Actor(Frozen, frozen=True, kw_only=True):
     note: str = ""
     adopted: bool = False
     """How it ended is the word of Pitboss 0.9; the evidence is not ours."""
+    role: Role = "task"
+    parent: ActorId | None = None
+    """Who spawned it, and so leads it."""
+    label: str = ""
+    spawned_at: float = 0.0
+    reserved_usd: float = 0.0
+    """Set apart for it in the ledger as long as it lives."""
+    envelope: Envelope = Envelope()
+    """A sub-lead's own money and caps."""
+    idempotency_key: str = ""
+    inbox: tuple[Message, ...] = ()
+    """What it is to be told, and has not been yet."""
+    interrupting: bool = False
+    """Its turn is being ended so that it hears its inbox."""
+    told: str = ""
+    """What it was told when it was to go on after a pause; empty if it never was."""
+    cut_off: bool = False
+    """Its attempt, or the one before the next, was cut off with its dispatcher."""
+    waited_for: tuple[str, ...] = ()
+    """What it waited for when its attempt was cut off, in words."""
+    frozen_at: float = 0.0
+    held_secs: float = 0.0
+    """How long the present attempt stood still: its time-out does not count that."""
+    pauses: int = 0
+    reprompts: int = 0
 
     @property
     def all_usage(self) -> Usage:
@@ -99,14 +139,46 @@ class Actor(Frozen, frozen=True, kw_only=True):
         return None if self.cost_usd is None and not self.past_cost_usd else self.past_cost_usd + (self.cost_usd or 0)
 
 
+def spawned(fact: t.ActorSpawned) -> Actor:
+    """An actor that another has brought into being."""
+    return Actor(
+        spec=fact.spec,
+        role=fact.role,
+        parent=fact.parent,
+        label=fact.label,
+        spawned_at=fact.at,
+        reserved_usd=fact.reserved_usd,
+        envelope=fact.envelope,
+        idempotency_key=fact.idempotency_key,
+    )
+
+
 def requeued(actor: Actor, fact: f.AttemptLost | f.ActorRequeued) -> Actor:
-    """What an actor keeps for its next attempt: its place, its session, its account."""
+    """An actor that waits for its next attempt."""
+    kept = _between_attempts(actor)
+    return replace(kept, session_id=fact.session_id, resume=fact.resume, log_offset=fact.log_offset, cut_off=True)
+
+
+def paused(actor: Actor, fact: t.ActorPaused) -> Actor:
+    """An actor whose processes are gone for now."""
+    counted = replace(actor, usage=fact.usage, cost_usd=fact.cost_usd)
+    kept = _between_attempts(counted)
+    return replace(kept, phase=Phase.PAUSED, resume=fact.resume, log_offset=fact.log_offset, pauses=actor.pauses + 1)
+
+
+def _between_attempts(actor: Actor) -> Actor:
+    """What an actor keeps for its next attempt: who it is, its place, its session, its account."""
     return Actor(
         spec=actor.spec,
+        role=actor.role,
+        parent=actor.parent,
+        label=actor.label,
+        spawned_at=actor.spawned_at,
+        reserved_usd=actor.reserved_usd,
+        envelope=actor.envelope,
+        idempotency_key=actor.idempotency_key,
         attempt=actor.attempt,
-        session_id=fact.session_id,
-        resume=fact.resume,
-        log_offset=fact.log_offset,
+        session_id=actor.session_id,
         first_at=actor.first_at,
         past_usage=actor.all_usage,
         past_cost_usd=actor.all_cost_usd or 0.0,
@@ -115,7 +187,18 @@ def requeued(actor: Actor, fact: f.AttemptLost | f.ActorRequeued) -> Actor:
         tool_calls=actor.tool_calls,
         retries=actor.retries,
         final_message=actor.final_message,
+        inbox=actor.inbox,
+        told=actor.told,
+        waited_for=actor.waited_for,
+        pauses=actor.pauses,
+        reprompts=actor.reprompts,
     )
+
+
+def thawed(actor: Actor, at: float) -> Actor:
+    """A frozen actor that goes on; its clock does too."""
+    held = actor.held_secs + max(0.0, at - actor.frozen_at)
+    return replace(actor, phase=Phase.WORKING, frozen_at=0.0, held_secs=held)
 
 
 def adopted(actor: Actor, fact: f.ActorAdopted) -> Actor:
@@ -159,5 +242,7 @@ def stopped(actor: Actor, fact: f.StopBegan) -> Actor:
     stopping = Stopping(reason=fact.reason, note=fact.note)
     if actor.phase is Phase.PREPARING:  # git cannot be cut short; what it makes is tidied up at once
         return replace(actor, stopping=stopping)
+    if actor.phase not in HAS_PROCESS:
+        return replace(actor, stopping=stopping, phase=Phase.TIDYING, ended_at=fact.at)
     phase = Phase.FINISHING if fact.reason in {"finished", "background"} else Phase.STOPPING
     return replace(actor, stopping=stopping, phase=phase)

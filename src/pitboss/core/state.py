@@ -11,19 +11,24 @@ from typing import assert_never
 import msgspec
 from msgspec.structs import replace
 
-from pitboss.core import lifecycle
-from pitboss.core.actor import Actor, Stopping, Worktree, adopted, requeued, stopped
+from pitboss.core import leases, lifecycle, store, words
+from pitboss.core.actor import Actor, Stopping, Worktree, adopted, paused, requeued, spawned, stopped, thawed
+from pitboss.core.leases import Leases
+from pitboss.core.store import Store
 from pitboss.errors import OurFault
 from pitboss.model import facts as f
+from pitboss.model import tree_facts as t
 from pitboss.model.run import (
     ActorId,
     Failure,
     Frozen,
     Phase,
     RunSpec,
+    TreeSpec,
 )
+from pitboss.model.tree import Awaited, CallId
 
-__all__ = ["Actor", "Draining", "RunState", "Stopping", "Worktree", "evolve"]
+__all__ = ["Actor", "Draining", "RunState", "Stopping", "Wait", "Worktree", "evolve"]
 
 
 class Draining(Frozen, frozen=True, kw_only=True):
@@ -32,6 +37,17 @@ class Draining(Frozen, frozen=True, kw_only=True):
     by: str
     at: float
     ordered: bool
+
+
+class Wait(Frozen, frozen=True, kw_only=True):
+    """A tool call that has not been answered yet."""
+
+    actor: ActorId
+    attempt: int
+    call_id: CallId
+    awaited: Awaited
+    deadline: float | None
+    """When it is answered in any case; ``None`` for never."""
 
 
 class RunState(Frozen, frozen=True, kw_only=True):
@@ -67,6 +83,25 @@ class RunState(Frozen, frozen=True, kw_only=True):
     artifacts_lost: tuple[str, ...] = ()
     """What could not be written, ``<path>: <reason>`` each."""
 
+    waits: dict[tuple[ActorId, CallId], Wait] = msgspec.field(default_factory=dict)
+    """The one that has waited longest first."""
+    stores: dict[str, Store] = msgspec.field(default_factory=dict)
+    """By layer; one that nobody has written to is not there."""
+    leases: Leases = Leases()
+    plans_approved: frozenset[str] = frozenset()
+    """Layers that may spawn although the run wants plans approved."""
+
+    @property
+    def tree(self) -> TreeSpec:
+        """What may grow in this run; only a flat one has none."""
+        if self.spec.tree is None:
+            raise OurFault("a flat run was asked about its tree")
+        return self.spec.tree
+
+    def store(self, layer: str) -> Store:
+        """A layer's store."""
+        return self.stores.get(layer) or Store()
+
     @property
     def spec(self) -> RunSpec:
         """What was asked for; only before the first fact there is none."""
@@ -96,14 +131,31 @@ def evolve(state: RunState, fact: f.AnyFact) -> RunState:
     Raises:
         lifecycle.IllegalStep: the fact contradicts the table of phases; the state is unchanged.
     """
-    if isinstance(fact, f.ActorFact):
-        actor = state.actors[fact.actor]
-        moved = _evolve_actor(actor, fact)
-        if moved.phase is not actor.phase:
-            lifecycle.check(fact.actor, actor.phase, moved.phase)
-            return _reindex(state, actor, moved)
-        return replace(state, actors=state.actors | {fact.actor: moved})
-    return _evolve_run(state, fact)
+    match fact:
+        case t.ActorSpawned(actor=name):
+            return replace(state, actors=state.actors | {name: spawned(fact)}, waiting=(*state.waiting, name))
+        case t.WaitBegan() | t.WaitEnded():
+            return replace(state, waits=_waits(state, fact))
+        case f.ActorFact():
+            actor = state.actors[fact.actor]
+            moved = _evolve_actor(actor, fact)
+            if moved.phase is not actor.phase:
+                lifecycle.check(fact.actor, actor.phase, moved.phase)
+                return _reindex(state, actor, moved)
+            return replace(state, actors=state.actors | {fact.actor: moved})
+        case _:
+            return _evolve_run(state, fact)
+
+
+def _waits(state: RunState, fact: t.WaitBegan | t.WaitEnded) -> dict[tuple[ActorId, CallId], Wait]:
+    key = (fact.actor, fact.call_id)
+    others = {other: wait for other, wait in state.waits.items() if other != key}
+    if isinstance(fact, t.WaitEnded):
+        return others
+    wait = Wait(
+        actor=fact.actor, attempt=fact.attempt, call_id=fact.call_id, awaited=fact.awaited, deadline=fact.deadline
+    )
+    return others | {key: wait}
 
 
 def _reindex(state: RunState, before: Actor, after: Actor) -> RunState:
@@ -122,7 +174,13 @@ def _reindex(state: RunState, before: Actor, after: Actor) -> RunState:
         live = tuple(other for other in live if other != name)
     if after.phase is Phase.SETTLED:
         order = (*order, name)
-    return replace(state, actors=state.actors | {name: after}, waiting=waiting, live=live, order=order)
+    waits = state.waits
+    if before.phase in lifecycle.HAS_PROCESS and after.phase not in lifecycle.HAS_PROCESS:
+        # A call ends with its caller. One that is only cut off is told what it waited for, and asks again.
+        cut = tuple(words.awaited(wait.awaited) for wait in waits.values() if wait.actor == name)
+        waits = {key: wait for key, wait in waits.items() if wait.actor != name}
+        after = replace(after, waited_for=cut) if after.phase in {Phase.QUEUED, Phase.PAUSED} else after
+    return replace(state, actors=state.actors | {name: after}, waiting=waiting, live=live, order=order, waits=waits)
 
 
 def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:
@@ -133,8 +191,8 @@ def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:
                 run=run,
                 opened_at=fact.at,
                 pitboss_version=fact.pitboss_version,
-                actors={spec.id: Actor(spec=spec) for spec in run.tasks},
-                waiting=tuple(spec.id for spec in run.tasks),
+                actors=_first_actors(run),
+                waiting=tuple(_first_actors(run)),
                 starts_limit=run.max_starts,
             )
         case f.RunReopened():
@@ -185,8 +243,30 @@ def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:
             return replace(state, ended_at=fact.at, exit_code=fact.exit_code, was_interrupted=fact.was_interrupted)
         case f.HandFailed() | f.NewsIgnored():
             return state
+        case t.StoreWritten() | t.StoreRemoved() | t.LeaseTaken() | t.LeaseOver():
+            return _evolve_shared(state, fact)
         case _:
             assert_never(fact)
+
+
+def _evolve_shared(state: RunState, fact: t.SharedFact) -> RunState:
+    match fact:
+        case t.StoreWritten(layer=layer, entry=entry):
+            return replace(state, stores=state.stores | {layer: store.evolved(state.store(layer), entry)})
+        case t.StoreRemoved(layer=layer, removed=removed):
+            return replace(state, stores=state.stores | {layer: store.evolved(state.store(layer), removed)})
+        case t.LeaseTaken(lease=lease):
+            return replace(state, leases=leases.evolved(state.leases, lease))
+        case t.LeaseOver(ended=ended):
+            return replace(state, leases=leases.evolved(state.leases, ended))
+        case _:
+            assert_never(fact)
+
+
+def _first_actors(run: RunSpec) -> dict[ActorId, Actor]:
+    if run.tree is not None:
+        return {run.tree.lead.id: Actor(spec=run.tree.lead, role="lead")}
+    return {spec.id: Actor(spec=spec) for spec in run.tasks}
 
 
 def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - a flat match
@@ -247,6 +327,22 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
             return replace(actor, silent_secs=0.0)
         case f.StopBegan():
             return stopped(actor, fact)
+        case t.ActorPaused():
+            return paused(actor, fact)
+        case t.ActorFrozen():
+            return replace(actor, phase=Phase.FROZEN, frozen_at=fact.at, pauses=actor.pauses + 1)
+        case t.ActorThawed():
+            return thawed(actor, fact.at)
+        case t.ActorContinued():
+            return replace(actor, phase=Phase.QUEUED, told=fact.prompt, waited_for=())
+        case t.MessageSent(message=message):
+            return replace(actor, inbox=(*actor.inbox, message))
+        case t.InterruptAsked():
+            return replace(actor, interrupting=True, reprompts=actor.reprompts + 1)
+        case t.MessagesDelivered():
+            return replace(actor, inbox=(), interrupting=False, turn=None, turn_at=0.0)
+        case t.ActorSpawned() | t.WaitBegan() | t.WaitEnded():
+            return actor  # what they change is the run's: see ``evolve``
         case f.RungReached():
             stopping = replace(
                 actor.stopping or Stopping(reason="failed"),

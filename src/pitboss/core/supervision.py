@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from types import MappingProxyType
 from typing import NamedTuple
 
+from pitboss.core import leases
 from pitboss.core.state import Actor, RunState
 from pitboss.model.effects import Rung
 from pitboss.model.run import Failure, Phase, Status
@@ -40,14 +41,17 @@ LADDERS = MappingProxyType(
         "finished": (Step(Rung.CLOSE_STDIN, 20.0), *_FORCE),
         "background": (Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
         "timeout": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
+        "pause": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 5.0), *_FORCE),
+        "budget": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
         "stop": (Step(Rung.INTERRUPT, 1.0), Step(Rung.CLOSE_STDIN, 1.0), *_FORCE),
         "failed": _FORCE,
     }
 )
 """Reason for an end -> its ladder.
 
-``finished``: the work has ended. ``background``: it has, but shells it left behind go on. ``timeout`` and ``stop``
-interrupt first, so that the last turn's account is exact. ``failed``: nobody answers, force only.
+``finished``: the work has ended. ``background``: it has, but shells it left behind go on. ``timeout``, ``pause``,
+``budget`` and ``stop`` interrupt first, so that the last turn's account is exact. ``failed``: nobody answers, so only
+force helps.
 """
 
 QUIET_AFTER_BACKGROUND_SECS = 10.0
@@ -69,7 +73,7 @@ def deadlines(state: RunState) -> Iterator[Deadline]:
         if actor.phase in {Phase.FINISHING, Phase.STOPPING} and actor.stopping and actor.stopping.rung:
             yield Deadline(actor.stopping.patience_until, "rung", actor)
         if actor.phase in {Phase.STARTING, Phase.WORKING} and actor.process_at:
-            yield Deadline(actor.process_at + actor.spec.timeout_secs, "timeout", actor)
+            yield Deadline(actor.process_at + actor.held_secs + actor.spec.timeout_secs, "timeout", actor)
         if actor.phase is Phase.WORKING and actor.turn is not None:
             yield from _after_turn(state, actor)
 
@@ -87,6 +91,9 @@ def next_deadline(state: RunState) -> float | None:
     due = [deadline.at for deadline in deadlines(state)]
     if state.throttled_until and not state.draining:
         due.append(state.throttled_until)
+    due += [wait.deadline for wait in state.waits.values() if wait.deadline is not None]
+    if (expiry := leases.next_expiry(state.leases)) is not None:
+        due.append(expiry)
     return min(due, default=None)
 
 
@@ -104,8 +111,10 @@ def verdict(actor: Actor) -> Status:
     reason = actor.stopping.reason if actor.stopping else None
     if reason == "timeout":
         return Status.TIMED_OUT
-    if reason == "stop":
+    if reason in {"stop", "pause"}:
         return Status.CANCELLED
+    if reason == "budget":
+        return Status.FAILED
     if actor.process_at == 0.0:
         return Status.SPAWN_FAILED
     if actor.failure is None and actor.turn is not None and not actor.turn.is_error:
@@ -131,8 +140,16 @@ def explain(actor: Actor, status: Status) -> tuple[Failure | None, str]:
         case Status.TIMED_OUT:
             return Failure(kind="unknown", message=f"timed out after {actor.spec.timeout_secs} s"), note
         case Status.CANCELLED:
-            return Failure(kind="unknown", message="stopped by the operator"), note
+            return Failure(kind="unknown", message=_who_stopped(actor)), note
+        case Status.FAILED if actor.stopping and actor.stopping.reason == "budget":
+            return Failure(kind="budget_exceeded", message=actor.stopping.note), note
         case _:
             if actor.failure is None and actor.turn is not None:
                 return Failure(kind="unknown", message=actor.turn.text[:240]), note
             return actor.failure or Failure(kind="no_result", message="it ended without a result"), note
+
+
+def _who_stopped(actor: Actor) -> str:
+    if actor.role == "task" or not actor.stopping or not actor.stopping.note:
+        return "stopped by the operator"
+    return actor.stopping.note

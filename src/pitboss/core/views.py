@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
+from pitboss.core import tree, words
 from pitboss.core.state import Actor, RunState
 from pitboss.model import facts as f
 from pitboss.model.records import RunRecord, TaskRecord
-from pitboss.model.run import ActorId, Failure, Frozen, Phase, SetAside, Status, Usage
+from pitboss.model.run import ActorId, Failure, Frozen, Phase, Role, SetAside, Status, Usage
 
 
 class ActorView(Frozen, frozen=True, kw_only=True):
     """One row of the floor."""
 
     id: ActorId
+    role: Role = "task"
+    parent: ActorId | None = None
+    label: str = ""
     phase: Phase
     status: Status | None
     attempt: int
@@ -119,6 +123,9 @@ def actor_view(state: RunState, actor: Actor, waits: str) -> ActorView:
     tree = actor.worktree
     return ActorView(
         id=actor.spec.id,
+        role=actor.role,
+        parent=actor.parent,
+        label=actor.label,
         phase=actor.phase,
         status=actor.status,
         attempt=actor.attempt,
@@ -129,7 +136,7 @@ def actor_view(state: RunState, actor: Actor, waits: str) -> ActorView:
         usage=actor.all_usage,
         cost_usd=actor.all_cost_usd,
         exit_code=actor.certificate.exit_code if actor.certificate else None,
-        doing=_doing(actor, waits),
+        doing=_doing(actor, waits, state),
         tool_calls=actor.tool_calls,
         retries=actor.retries,
         silent_secs=actor.silent_secs,
@@ -152,7 +159,12 @@ def _branch(actor: Actor) -> str | None:
     return None if actor.worktree.branch_deleted else actor.worktree.branch
 
 
-def _doing(actor: Actor, waits: str) -> str:
+def doing(state: RunState, actor: Actor) -> str:
+    """What an actor does, or waits for, in one phrase."""
+    return _doing(actor, _waiting_for(state), state)
+
+
+def _doing(actor: Actor, waits: str, state: RunState) -> str:
     match actor.phase:
         case Phase.QUEUED:
             return waits
@@ -165,7 +177,13 @@ def _doing(actor: Actor, waits: str) -> str:
                 return f"silent for {actor.silent_secs:.0f} s"
             if actor.turn is not None and actor.background:
                 return f"waiting for {', '.join(actor.background)}"
+            if awaited := [wait.awaited for wait in state.waits.values() if wait.actor == actor.spec.id]:
+                return f"waits for {' and '.join(map(words.awaited, awaited))}"
             return actor.last_tool or "thinking"
+        case Phase.FROZEN:
+            return "frozen"
+        case Phase.PAUSED:
+            return "paused"
         case Phase.FINISHING:
             return "leaving"
         case Phase.STOPPING:
@@ -182,7 +200,7 @@ def _waiting_for(state: RunState) -> str:
         return f"never started: {state.draining.by}"
     if state.guardian_pid is None:
         return "waits for the guardian"
-    if len(state.live) >= state.spec.max_parallel:
+    if state.spec.tree is None and len(state.live) >= state.spec.max_parallel:
         return "waits for a slot"
     if state.throttled_until and state.starts_limit < state.spec.max_starts:
         return f"waits: {state.throttle_reason}"
@@ -208,7 +226,7 @@ def task_record(state: RunState, actor_id: ActorId) -> TaskRecord:
         task_id=actor_id,
         status=actor.status or Status.FAILED,
         exit_code=actor.certificate.exit_code if actor.certificate else None,
-        started_at=actor.first_at,
+        started_at=actor.first_at or actor.spawned_at or actor.ended_at,
         ended_at=actor.ended_at,
         worktree_path=actor.worktree.path if actor.worktree else None,
         log_path=_log_path(state, actor_id),
@@ -220,6 +238,11 @@ def task_record(state: RunState, actor_id: ActorId) -> TaskRecord:
         cost_usd=actor.all_cost_usd,
         set_aside=actor.set_aside,
         note=actor.note,
+        parent_task_id=actor.parent,
+        pause_count=actor.pauses,
+        reprompt_count=actor.reprompts,
+        branch=_branch(actor),
+        label=actor.label,
     )
 
 
@@ -236,6 +259,7 @@ def run_record(state: RunState) -> RunRecord:
         ended_at=state.ended_at,
         was_interrupted=state.was_interrupted,
         tasks=tuple(task_record(state, actor) for actor in state.order),
+        failed=tree.failed(state),
         not_started=state.waiting,
         rehearsal=run.rehearsal,
     )

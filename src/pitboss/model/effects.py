@@ -12,9 +12,11 @@ from typing import TypeAlias
 
 import msgspec
 
+from pitboss.model.answers import Answer, Refused
 from pitboss.model.records import RunRecord, TaskRecord
 from pitboss.model.run import ActorId, RunId, Session
 from pitboss.model.signals import Signal
+from pitboss.model.tree import CallId
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="effect"):
@@ -76,6 +78,44 @@ class Press(Effect, frozen=True, kw_only=True):
     actor: ActorId
     attempt: int
     rung: Rung
+
+
+class AnswerCall(Effect, frozen=True, kw_only=True):
+    """Answer a tool call of ours that an actor has made."""
+
+    actor: ActorId
+    attempt: int
+    call_id: CallId
+    answer: Answer | Refused
+
+
+class Tell(Effect, frozen=True, kw_only=True):
+    """Say something in an actor's session; while it works, it hears that after the tool that runs."""
+
+    actor: ActorId
+    attempt: int
+    text: str
+
+
+class Interrupt(Effect, frozen=True, kw_only=True):
+    """End an actor's turn, not its session."""
+
+    actor: ActorId
+    attempt: int
+
+
+class Freeze(Effect, frozen=True, kw_only=True):
+    """Have an actor's processes stand still."""
+
+    actor: ActorId
+    attempt: int
+
+
+class Thaw(Effect, frozen=True, kw_only=True):
+    """Have an actor's processes go on."""
+
+    actor: ActorId
+    attempt: int
 
 
 class TidyWorktree(Effect, frozen=True, kw_only=True):

@@ -3,27 +3,18 @@
 Evolution rules: a field once written is never renamed or given another meaning; a new field has a default;
 a new kind is a new class. A reader that meets an unknown kind stops with a clear message.
 The journal's envelope adds the sequence number and the cause; see ``journal.log``.
+``model.tree_facts`` has those that only a tree and its store bring about; here is the list of all.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from pitboss.model import tree_facts as tree
 from pitboss.model.effects import Rung
+from pitboss.model.fact import ActorFact as ActorFact
+from pitboss.model.fact import Fact as Fact
 from pitboss.model.run import ActorId, Certificate, Failure, ResumeScope, RunSpec, SetAside, Status, TurnResult, Usage
-
-
-class Fact(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="fact", omit_defaults=True):
-    """Base of all facts."""
-
-    at: float
-
-
-class ActorFact(Fact, frozen=True, kw_only=True):
-    """Base of all facts about one attempt of one actor."""
-
-    actor: ActorId
-    attempt: int
 
 
 class RunOpened(Fact, frozen=True, kw_only=True):
@@ -236,7 +227,7 @@ class ProcessEnded(ActorFact, frozen=True, kw_only=True):
     final_message: str | None = None
     stderr_tail: str = ""
     failure: Failure | None = None
-    oddities: dict[str, int] = {}
+    oddities: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class WorktreeLeft(ActorFact, frozen=True, kw_only=True):
@@ -316,6 +307,7 @@ RunFact = (
     | HandFailed
     | NewsIgnored
     | RunEnded
+    | tree.SharedFact
 )
 """Facts about the run as a whole."""
 
@@ -341,6 +333,7 @@ AnyActorFact = (
     | ProcessEnded
     | WorktreeLeft
     | ActorSettled
+    | tree.TreeFact
 )
 """Facts about one attempt of one actor."""
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
+from pitboss.model.calls import AnyCall
 from pitboss.model.run import ActorId, Certificate, Failure, Heard, ResumeScope, RunSpec, SetAside, TurnResult, Usage
+from pitboss.model.tree import CallId
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="signal"):
@@ -140,6 +142,23 @@ class ToolCalled(Report, frozen=True, kw_only=True):
     subagent: str | None = None
 
 
+class CallMade(Report, frozen=True, kw_only=True):
+    """An actor calls a tool of ours, and waits for the answer."""
+
+    call_id: CallId
+    call: AnyCall
+    minted: str
+    """A fresh id (a UUID version 7), for what the call may bring into being: an actor, a lease, a request."""
+    session_id: str
+    """A fresh session id, for an actor it may bring into being."""
+
+
+class CallDropped(Report, frozen=True, kw_only=True):
+    """An actor does not want the answer to a call any more: it was interrupted."""
+
+    call_id: CallId
+
+
 class UsageGrew(Report, frozen=True, kw_only=True):
     """Tokens spent by this attempt so far, while its turn still runs."""
 
@@ -190,6 +209,8 @@ class ProcessGone(Report, frozen=True, kw_only=True):
     stderr_tail: str = ""
     failure: Failure | None = None
     """What stream, exit status and stderr together say went wrong; ``None`` for a clean end."""
+    log_size: int = 0
+    """How long its ``stdout.log`` is now, in bytes."""
     oddities: dict[str, int] = {}
     """How many lines of the stream were of an unknown kind or unreadable, by kind."""
 
@@ -256,6 +277,8 @@ AnyReport = (
     | SpawnRefused
     | SessionReady
     | ToolCalled
+    | CallMade
+    | CallDropped
     | UsageGrew
     | ApiRetried
     | BackgroundChanged

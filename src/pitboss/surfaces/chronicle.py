@@ -13,9 +13,11 @@ import msgspec
 
 from pitboss.core.views import Recorded, story
 from pitboss.model import facts as f
+from pitboss.model import tree_facts as t
 from pitboss.model.effects import Rung
 from pitboss.model.run import ActorId, Certificate, Usage
 from pitboss.surfaces import words
+from pitboss.surfaces.chronicle_tree import about_shared, about_the_tree
 
 __all__ = ["sentence", "story_json", "story_lines"]
 
@@ -76,7 +78,7 @@ def _about_the_run(fact: f.RunFact) -> str:  # noqa: C901 - a flat match
     match fact:
         case f.RunOpened():
             who = f"dispatcher {fact.pid}" if fact.pid else f"by Pitboss {fact.pitboss_version}"
-            return f"the run began: {words.plural(len(fact.run.tasks), 'task')}, {_caps(fact)} ({who})"
+            return f"the run began: {_actors(fact)}, {_caps(fact)} ({who})"
         case f.RunReopened():
             whom = {"unsettled": "what was not settled", "failed": "what did not succeed", "all": "everything"}
             stopped = f"; stopped {len(fact.stopped)} left over from the old one" if fact.stopped else ""
@@ -105,6 +107,8 @@ def _about_the_run(fact: f.RunFact) -> str:  # noqa: C901 - a flat match
             return f"a late {fact.signal} was ignored: {fact.reason}"
         case f.RunEnded():
             return f"the run ended{' early' if fact.was_interrupted else ''}, exit code {fact.exit_code}"
+        case t.StoreWritten() | t.StoreRemoved() | t.LeaseTaken() | t.LeaseOver():
+            return about_shared(fact)
         case _:
             assert_never(fact)
 
@@ -162,11 +166,19 @@ def _about_an_actor(fact: f.AnyActorFact) -> str:  # noqa: C901 - a flat match, 
             said = f": {fact.failure.message or fact.failure.kind}" if fact.failure else ""
             return f"settled as {fact.status}{said}" + (f" ({fact.note})" if fact.note else "")
         case _:
-            assert_never(fact)
+            return about_the_tree(fact)
+
+
+def _actors(fact: f.RunOpened) -> str:
+    return words.plural(len(fact.run.tasks), "task") if fact.run.tree is None else f"lead {fact.run.tree.lead.id}"
 
 
 def _caps(fact: f.RunOpened) -> str:
     run = fact.run
+    if run.tree is not None:
+        most = "any number of workers" if run.tree.max_workers is None else f"at most {run.tree.max_workers} workers"
+        money = "" if run.tree.budget_usd is None else f", at most {words.money(run.tree.budget_usd)}"
+        return f"{most}{money}{', a rehearsal' if run.rehearsal else ''}"
     money = "" if run.budget_usd is None else f", at most {words.money(run.budget_usd)}"
     return f"at most {run.max_parallel} at once{money}{', a rehearsal' if run.rehearsal else ''}"
 

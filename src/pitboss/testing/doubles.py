@@ -6,17 +6,19 @@ journal alone, encoded and decoded, rebuilds the state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import msgspec
 
-from pitboss.core import lifecycle
+from pitboss.core import ledger, lifecycle, tree
 from pitboss.core.decide import Outcome, decide
 from pitboss.core.state import Actor, RunState, evolve
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
+from pitboss.model.answers import Answer, Refused
+from pitboss.model.calls import AnyCall, SpawnWorker
 from pitboss.model.run import (
     ActorId,
     Certificate,
@@ -27,9 +29,11 @@ from pitboss.model.run import (
     RunId,
     RunSpec,
     TaskSpec,
+    TreeSpec,
     TurnResult,
     Usage,
 )
+from pitboss.model.tree import CallId, ForActors
 
 RUN = RunId("0192f0c1-0000-7000-8000-000000000001")
 
@@ -48,6 +52,13 @@ def a_run(*tasks: TaskSpec | str, **changes: object) -> RunSpec:
     specs = tuple(a_task(task) if isinstance(task, str) else task for task in tasks or ("a",))
     plain = RunSpec(run_id=RUN, run_dir=f"/runs/{RUN}", manifest_path="pit.toml", tasks=specs)
     return msgspec.structs.replace(plain, **changes)
+
+
+def a_tree(**changes: object) -> RunSpec:
+    """A run with a lead called ``lead``; ``changes`` are fields of ``TreeSpec``."""
+    lead = a_task("lead", model="claude-haiku-4-5", use_worktree=False)
+    plain = TreeSpec(lead=lead, max_workers=4, budget_usd=10.0, allow_subleads=True)
+    return msgspec.structs.replace(a_run(), tasks=(), tree=msgspec.structs.replace(plain, **changes))
 
 
 def a_result(cost: float | None = 0.5, *, is_error: bool = False, subtype: str = "success") -> TurnResult:
@@ -79,6 +90,8 @@ class Story:
         self.state = RunState()
         self.facts: list[f.AnyFact] = []
         self.effects: list[e.Effect] = []
+        self.made = 0
+        """How many tool calls were made; the last one's number."""
         self.last = Outcome(self.state, (), ())
         if run is not None:
             self.when(s.Opened(at=self.at, run=run, pid=1, pitboss_version="test"))
@@ -100,6 +113,38 @@ class Story:
         check_laws(self.state)
         check_rebuild(before, self.last)
         return self.last
+
+    def calls(self, name: str, call: AnyCall) -> Answer | Refused | None:
+        """An actor calls a tool; what it is answered at once, ``None`` if it has to wait."""
+        self.made += 1
+        outcome = self.when(
+            s.CallMade(
+                at=self.at,
+                actor=ActorId(name),
+                attempt=self.actor(name).attempt,
+                call_id=self.made,
+                call=call,
+                minted=str(self.made),
+                session_id=f"session-{self.made}",
+            )
+        )
+        return next((answer for number, answer in self._answers(outcome.effects) if number == self.made), None)
+
+    def answers(self) -> dict[CallId, Answer | Refused]:
+        """What every call so far was answered, by its number."""
+        return dict(self._answers(self.effects))
+
+    @staticmethod
+    def _answers(effects: Iterable[e.Effect]) -> Iterator[tuple[CallId, Answer | Refused]]:
+        return ((effect.call_id, effect.answer) for effect in effects if isinstance(effect, e.AnswerCall))
+
+    def spawns(self, name: str, **arguments: object) -> str:
+        """An actor spawns a worker, which is then at work; the worker's id."""
+        answer = self.calls(name, msgspec.convert({"prompt": "go"} | arguments, SpawnWorker))
+        assert isinstance(answer, Answer), answer
+        worker = str(answer.content["task_id"])
+        self.working(worker)
+        return worker
 
     def after(self, secs: float) -> Outcome:
         """Let time pass, then the clock's signal arrive."""
@@ -230,18 +275,48 @@ def check_laws(state: RunState) -> None:
     assert {actor.spec.id for actor in live} == set(state.live), "the index of live actors is wrong"
     assert [actor.spec.id for actor in actors if actor.phase is Phase.QUEUED] == list(state.waiting)
     assert {actor.spec.id for actor in actors if actor.phase is Phase.SETTLED} == set(state.order)
-    assert len(live) <= state.run.max_parallel, "law 7: more live actors than the cap"
+    assert state.run.tree is not None or len(live) <= state.run.max_parallel, "law 7: more live actors than the cap"
     assert len(starting) <= state.run.max_starts, "law 7: more starts in flight than the limit"
     worktrees = [actor.worktree.path for actor in state.actors.values() if actor.worktree and actor in live]
     assert len(worktrees) == len(set(worktrees)), "law 1: two live actors in one worktree"
     for actor in state.actors.values():
         _check_actor(actor)
-    if state.run.budget_usd is not None:
+    if state.run.tree is not None:
+        _check_tree(state)
+    elif state.run.budget_usd is not None:
         held = sum(actor.allotment_usd or 0.0 for actor in live)
         spent = sum(actor.cost_usd or 0.0 for actor in state.actors.values() if actor not in live)
         # Each attempt may pass its share by one call; of past attempts only the sum is known.
         over = sum(max(0.0, (actor.cost_usd or 0.0) - (actor.allotment_usd or 0.0)) for actor in state.actors.values())
         assert held + spent <= state.run.budget_usd + over + 1e-9, "law 6: more promised than there is"
+
+
+def _check_tree(state: RunState) -> None:
+    """The laws of a tree: caps, the ledger, nobody orphaned, nobody left waiting for what has come about."""
+    for layer in [actor for actor in state.actors.values() if actor.role in {"lead", "sublead"}]:
+        pool = tree.pool_of(state, layer.spec.id)
+        cap, money = tree.worker_cap(state, pool), ledger.account(state, pool)
+        assert cap is None or tree.live_workers(state, pool) <= cap, "law 7: more workers than the cap"
+        assert money.spent >= 0, "law 6: a layer has earned money"
+    total = sum(actor.all_cost_usd or 0.0 for actor in state.actors.values())
+    leader = tree.root(state)
+    assert leader is not None
+    assert abs(ledger.account(state, leader.spec.id).spent - total) < 1e-9, "law 6: money counted twice or not at all"
+    for actor in state.actors.values():
+        parent = state.actors.get(actor.parent) if actor.parent else None
+        orphan = parent is not None and parent.phase in tree.OVER and actor.phase not in tree.OVER
+        assert not orphan or actor.stopping is not None, f"law 3: {actor.spec.id} has lost its lead and goes on"
+    for wait in state.waits.values():
+        caller = state.actors[wait.actor]
+        assert caller.phase in lifecycle.HAS_PROCESS, "a wait has outlived its caller"
+        assert caller.attempt == wait.attempt, "a wait is one of an older attempt"
+        if isinstance(wait.awaited, ForActors):
+            over = [name for name in wait.awaited.ids if state.actors[name].phase is Phase.SETTLED]
+            assert not over, f"{wait.actor} waits for what has ended: {over}"
+    holders = [(lease.scope, lease.name) for lease in state.leases.held.values()]
+    assert len(holders) == len(set(holders)), "two hold one lease"
+    for lease in state.leases.held.values():
+        assert state.actors[ActorId(lease.holder)].phase is not Phase.SETTLED, "a ghost holds a lease"
 
 
 def _check_actor(actor: Actor) -> None:
