@@ -254,6 +254,9 @@ class KvGet(Call, frozen=True, kw_only=True):
     form: Annotated[
         Form | None, Meta(description="Only this form of the value. Default: bytes, and text if it is.")
     ] = None
+    offset: Annotated[
+        int, Meta(ge=0, description="Leave out so many bytes of the value, to get the rest of a long one.")
+    ] = 0
 
 
 class KvSet(Call, frozen=True, kw_only=True):
