@@ -277,6 +277,14 @@ def test_of_a_list_one_item_is_enough_to_refuse_and_all_are_needed_to_approve(ar
     assert "ask" == judge_deed(rules(Rule(action="block", args=args)), deed).answer
 
 
+@pytest.mark.parametrize("odd", [{}, "/repo/b", 1, {"path": "/etc/x"}])
+def test_an_item_without_the_argument_is_not_approved_with_the_others(odd: object) -> None:
+    deed = a_deed(edits=[{"path": "/repo/a"}, odd])
+
+    assert "none" == judge_deed(rules(Rule(action="auto_approve", args={"edits.path": "/repo/*"})), deed).answer
+    assert "deny" == judge_deed(rules(Rule(action="auto_reject", args={"edits.path": "/repo/*"})), deed).answer
+
+
 def test_a_key_with_a_dot_cannot_stand_in_for_the_nested_argument() -> None:
     arguments = {"edit.path": "/repo/x", "edit": {"path": "/etc/passwd"}}
     deed = Deed(path=(ActorId("boss"),), role="lead", tool="Edit", input=arguments)
