@@ -136,6 +136,7 @@ def _doubt_tools(manifest: Manifest, findings: Findings) -> None:
             if "(" in tool:
                 whole = tool.partition("(")[0]
                 findings.warn(
-                    f"the pattern of {shown(tool)} is not enforced: the agent gets the whole tool {whole}",
+                    f"the pattern of {shown(tool)} is not enforced: the agent gets the whole tool {whole}; "
+                    "an [[approval_policy]] with tool and args can look at its calls",
                     (*subject, "tools", index),
                 )
