@@ -17,9 +17,10 @@ from pitboss.wire.scalars import to_json, to_timestamp
 
 __all__ = ["ANSWER_LIMIT_BYTES", "refusal", "result_of"]
 
-ANSWER_LIMIT_BYTES: Final = 60_000
-"""Longest JSON of an answer. Claude Code keeps an answer of more than 25,000 tokens from the model (unless the user
-has moved its ``MAX_MCP_OUTPUT_TOKENS``), and what it says then is not ours to word."""
+ANSWER_LIMIT_BYTES: Final = 50_000
+"""Longest JSON of an answer. One of more than 50,000 characters Claude Code 2.1.330 writes to a file, and shows the
+model 2 KB of it: an actor without Read never sees the rest. (A tool may ask for more with
+``_meta["anthropic/maxResultSizeChars"]``, up to 25,000 tokens; half a lead's context is no place for one answer.)"""
 
 _INVALID_REQUEST: Final = -32600
 _INVALID_PARAMS: Final = -32602
