@@ -11,9 +11,9 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from pitboss.drivers.cookies import Census
 from pitboss.drivers.process import Child, bury
@@ -21,10 +21,22 @@ from pitboss.drivers.session_log import Scribe, SessionLog
 from pitboss.errors import WorldError
 from pitboss.model import signals as s
 from pitboss.model.about import About
-from pitboss.model.effects import Emit, Press, ProbeClaude, Rung, StartSession
+from pitboss.model.effects import (
+    AnswerCall,
+    Emit,
+    Freeze,
+    Interrupt,
+    Press,
+    ProbeClaude,
+    Rung,
+    StartSession,
+    Tell,
+    Thaw,
+)
 from pitboss.model.run import ActorId, Session, TurnResult
 from pitboss.wire import claude as wire
-from pitboss.wire import mcp
+from pitboss.wire.seat import Asked, Seat
+from pitboss.wire.tools import tools_for
 
 USAGE_EVERY_SECS = 1.0
 """Tokens of a running turn are reported at most this often."""
@@ -38,16 +50,33 @@ PROBE_SECS = 20.0
 Clock = Callable[[], float]
 
 
+class Minted(NamedTuple):
+    """Fresh ids."""
+
+    id: str
+    """A UUID version 7: of an actor, a lease, a request."""
+    session_id: str
+    """A session's."""
+
+
 class ClaudeSessions:
     """Holds every live session of a run."""
 
     def __init__(
-        self, clock: Clock, census: Census, inherited: Mapping[str, str], tools: Sequence[mcp.Tool] = ()
+        self, clock: Clock, census: Census, inherited: Mapping[str, str], mint: Callable[[], Minted]
     ) -> None:
+        """Prepare to hold sessions.
+
+        Args:
+            clock: What time it is.
+            census: Who runs on this machine.
+            inherited: The environment of every session, before its own.
+            mint: Gives fresh ids, for what a tool call may bring into being.
+        """
         self._clock = clock
         self._census = census
         self._inherited = inherited
-        self._tools = tuple(tools)
+        self._mint = mint
         self._scribe = Scribe()
         self._live: dict[tuple[ActorId, int], _Live] = {}
 
@@ -57,7 +86,7 @@ class ClaudeSessions:
         key = (session.actor, session.attempt)
         if key in self._live:
             return  # asked twice: it is being held already
-        live = _Live(session, self._clock, emit, self._tools)
+        live = _Live(session, self._clock, emit, self._mint)
         self._live[key] = live
         try:
             environment = wire.environment(session, self._inherited, is_root=os.geteuid() == 0)
@@ -71,6 +100,36 @@ class ClaudeSessions:
         if live is not None:
             live.press(effect.rung)
 
+    async def answer(self, effect: AnswerCall, _emit: Emit) -> None:
+        """Answer a tool call; the answer of one that is not waited for any more is dropped."""
+        live = self._live.get((effect.actor, effect.attempt))
+        if live is not None:
+            live.answer(effect)
+
+    async def tell(self, effect: Tell, _emit: Emit) -> None:
+        """Say something in a session."""
+        live = self._live.get((effect.actor, effect.attempt))
+        if live is not None:
+            live.tell(effect.text)
+
+    async def interrupt(self, effect: Interrupt, _emit: Emit) -> None:
+        """End a session's turn."""
+        live = self._live.get((effect.actor, effect.attempt))
+        if live is not None:
+            live.interrupt()
+
+    async def freeze(self, effect: Freeze, _emit: Emit) -> None:
+        """Have the processes of a session stand still."""
+        live = self._live.get((effect.actor, effect.attempt))
+        if live is not None:
+            live.stand_still()
+
+    async def thaw(self, effect: Thaw, _emit: Emit) -> None:
+        """Have the processes of a session go on."""
+        live = self._live.get((effect.actor, effect.attempt))
+        if live is not None:
+            live.go_on()
+
     def close(self) -> None:
         """End what works for all sessions; none lives any more."""
         self._scribe.close()
@@ -79,11 +138,15 @@ class ClaudeSessions:
 class _Live:
     """One session while it lives."""
 
-    def __init__(self, session: Session, clock: Clock, emit: Emit, tools: tuple[mcp.Tool, ...]) -> None:
+    def __init__(self, session: Session, clock: Clock, emit: Emit, mint: Callable[[], Minted]) -> None:
         self._session = session
         self._clock = clock
         self._emit = emit
-        self._tools = tools
+        self._seat = Seat(
+            tools_for(session.role, allow_subleads=session.spawns_subleads, path_b=session.asks_permission)
+        )
+        self._mint = mint
+        self._frozen = False
         self._talk = wire.Conversation(session)
         self._child: Child | None = None
         self._ending: Rung | None = None
@@ -113,7 +176,7 @@ class _Live:
     async def _hold_process(self, environment: Mapping[str, str], census: Census, log: SessionLog) -> None:
         try:
             child = await Child.start(
-                wire.command(self._session, tools=self._tools, mcp_config=self._write_servers()),
+                wire.command(self._session, tools=self._seat.tools, mcp_config=self._write_servers()),
                 cwd=self._session.cwd,
                 env=environment,
                 on_stdout=lambda chunk: self._hear(chunk, log),
@@ -138,7 +201,7 @@ class _Live:
 
     def _write_servers(self) -> str | None:
         """Put the MCP servers, which may hold secrets, where only we can read them: not into the arguments."""
-        servers = wire.servers(self._session, self._tools)
+        servers = wire.servers(self._session, self._seat.tools)
         if not servers:
             return None
         path = Path(self._session.log_dir, "mcp-config.json")
@@ -167,8 +230,36 @@ class _Live:
                 stderr_tail=tail[-1000:],
                 failure=failure,
                 oddities=dict(self._talk.oddities),
+                log_size=log.size,
             )
         )
+
+    def answer(self, effect: AnswerCall) -> None:
+        """Answer a tool call that the session still waits for."""
+        asked = self._seat.close(effect.call_id)
+        if asked is not None:
+            self._say(self._talk.mcp_answer(asked.request_id, self._seat.payload(asked, effect.answer)))
+
+    def tell(self, text: str) -> None:
+        """Say something to the model: it begins a turn, or is woven into the one that runs."""
+        self._say(self._talk.prompt(text))
+
+    def interrupt(self) -> None:
+        """End the turn, not the session."""
+        self._say(self._talk.interrupt())
+
+    def stand_still(self) -> None:
+        """Stop every process of the group; the kernel remembers what comes meanwhile."""
+        self._frozen = True
+        if self._child is not None:
+            self._child.signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let them go on."""
+        self._frozen = False
+        self._heard_at = self._clock()
+        if self._child is not None:
+            self._child.signal(signal.SIGCONT)
 
     def press(self, rung: Rung) -> None:
         """Climb one rung; a process that does not exist yet will meet it as soon as it does."""
@@ -215,11 +306,12 @@ class _Live:
                 self._say(self._talk.permit(event.request_id, event.input))
                 self._called(event)
             case wire.McpAsked(request_id=request_id, message=message):
-                self._say(self._talk.mcp_answer(request_id, self._serve(message)))
+                self._serve(request_id, message)
             case wire.Unanswerable(request_id=request_id, subtype=subtype):
                 self._say(self._talk.refuse(request_id, f"Pitboss does not know requests of kind {subtype}."))
-            case wire.ToolCancelled():
-                pass  # every call is answered at once, so none is ever pending
+            case wire.ToolCancelled(call_id=call_id):
+                if call_id is not None and self._seat.close(call_id) is not None:
+                    self._emit(s.CallDropped(**self._about(), call_id=call_id))
             case wire.UsageSeen():
                 self._note_usage(event)
             case wire.Retrying(status=status, delay_secs=delay, error=error):
@@ -243,11 +335,22 @@ class _Live:
             )
         )
 
-    def _serve(self, message: wire.JsonObject) -> wire.JsonObject:
-        answer = mcp.answer(message, self._tools)
-        if isinstance(answer, mcp.Call):
-            return mcp.result(answer.call_id, mcp.tool_text(f"{answer.tool} has no one to carry it out", is_error=True))
-        return answer
+    def _serve(self, request_id: str, message: wire.JsonObject) -> None:
+        """Answer what needs nobody else; a call that can be understood is put to the run, and answered when it says."""
+        understood = self._seat.hear(request_id, message)
+        if isinstance(understood, Asked):
+            minted = self._mint()
+            self._emit(
+                s.CallMade(
+                    **self._about(),
+                    call_id=understood.call_id,
+                    call=understood.call,
+                    minted=minted.id,
+                    session_id=minted.session_id,
+                )
+            )
+        else:
+            self._say(self._talk.mcp_answer(request_id, understood))
 
     def _turn_ended(self, event: wire.Ended) -> None:
         self._forget_usage()
@@ -290,7 +393,7 @@ class _Live:
 
     def _watch_silence(self) -> None:
         """Look again when the present silence would be too long; nothing is done for each line that comes."""
-        quiet = self._clock() - self._heard_at
+        quiet = 0.0 if self._frozen else self._clock() - self._heard_at
         if quiet >= self._session.silence_secs:
             if not self._stalled:
                 self._stalled = True

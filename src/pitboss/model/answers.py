@@ -5,8 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-RefusalCode = Literal["invalid_arg", "forbidden", "conflict", "timeout", "store_limit_exceeded"]
-"""The codes a program may match on; those of Pitboss 0.9."""
+RefusalCode = Literal[
+    "invalid_arg",
+    "forbidden",
+    "conflict",
+    "timeout",
+    "store_limit_exceeded",
+    "not_found",
+    "cap_reached",
+    "budget_exceeded",
+    "draining",
+    "api_unavailable",
+    "plan_required",
+    "unavailable",
+]
+"""The codes a program may match on; the first five are those of Pitboss 0.9."""
+
+SPREAD = "*"
+"""Under this key stands a record whose own keys belong in its place."""
 
 
 class Instant(float):
