@@ -20,7 +20,7 @@ from pitboss.core.lifecycle import HAS_PROCESS
 from pitboss.core.reopening import worth_resuming
 from pitboss.core.state import RunState, evolve
 from pitboss.core.views import RunView
-from pitboss.drivers.claude import ClaudeSessions, has_transcript, probe
+from pitboss.drivers.claude import ClaudeSessions, Minted, has_transcript, probe
 from pitboss.drivers.cookies import Census, stop_all
 from pitboss.drivers.git import GitWorktrees, Want, preflight
 from pitboss.drivers.orders import Orders
@@ -41,7 +41,7 @@ from pitboss.manifest.load import Loaded, PathKind, Surroundings
 from pitboss.manifest.load import load as load_manifest
 from pitboss.model import effects as e
 from pitboss.model.effects import Effect, Emit, Hand
-from pitboss.model.run import ActorId, Heard, ResumeScope, RunSpec
+from pitboss.model.run import ActorId, Heard, ResumeScope, RunSpec, TaskSpec
 from pitboss.model.signals import Opened, Reopened
 from pitboss.wire.artifacts import RunMeta, encode_meta
 from pitboss.wire.scalars import to_timestamp
@@ -107,7 +107,7 @@ def run(
     on_warning: Callable[[str], None],
     model_url: str | None = None,
 ) -> int:
-    """Carry out a flat run from its first fact to its last.
+    """Carry out a run from its first fact to its last.
 
     Args:
         loaded: The manifest.
@@ -123,10 +123,6 @@ def run(
     Raises:
         PitbossError: The run could not begin, or could not be written down.
     """
-    if loaded.mode != "flat":
-        raise OperatorError(
-            "this manifest has a [lead]; this version of Pitboss runs flat manifests ([[task]]) only",
-        )
     binary = _find_claude(os.environ)
     asked = runs_dir or (loaded.run.run_dir if loaded.manifest.run.run_dir else None)
     base = runs_base(os.environ, os.environ.get("HOME", ""), asked)
@@ -201,25 +197,26 @@ def _specify(loaded: Loaded, binary: str, base: Path, model_url: str | None) -> 
     """The run as asked for, with the ids that are minted for it."""
     run_id = mint_run_id()
     run_dir = base / run_id
-    tasks = tuple(msgspec.structs.replace(task, session_id=mint_session_id()) for task in loaded.run.tasks)
-    if model_url is not None:
-        tasks = tuple(
-            msgspec.structs.replace(task, env=task.env | _rehearsal_env(f"{model_url}/actor/{task.id}", run_dir))
-            for task in tasks
-        )
+    more = {} if model_url is None else _rehearsal_env(run_dir)
+    tree = loaded.run.tree
     return msgspec.structs.replace(
         loaded.run,
         run_id=run_id,
         run_dir=str(run_dir),
-        tasks=tasks,
+        tasks=tuple(_identified(task, more) for task in loaded.run.tasks),
+        tree=None if tree is None else msgspec.structs.replace(tree, lead=_identified(tree.lead, more)),
         claude_binary=binary,
         rehearsal=model_url is not None,
+        model_url=model_url or "",
     )
 
 
-def _rehearsal_env(url: str, run_dir: Path) -> dict[str, str]:
+def _identified(task: TaskSpec, more: Mapping[str, str]) -> TaskSpec:
+    return msgspec.structs.replace(task, session_id=mint_session_id(), env=task.env | dict(more))
+
+
+def _rehearsal_env(run_dir: Path) -> dict[str, str]:
     return {
-        "ANTHROPIC_BASE_URL": url,
         "ANTHROPIC_API_KEY": "rehearsal-no-account",
         "CLAUDE_CONFIG_DIR": str(run_dir / "rehearsal-claude"),
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -228,10 +225,12 @@ def _rehearsal_env(url: str, run_dir: Path) -> dict[str, str]:
 
 
 async def _refuse_what_git_refuses(loaded: Loaded) -> None:
-    wants = [Want(task.id, task.directory, task.branch) for task in loaded.run.tasks if task.use_worktree]
+    known = loaded.run.tasks if loaded.run.tree is None else (loaded.run.tree.lead,)
+    wants = [Want(task.id, task.directory, task.branch) for task in known if task.use_worktree]
     refusals = await preflight(wants) if wants else []
     if refusals:
-        problems = [Problem(f"task {refusal.actor!r}: {refusal.message}") for refusal in refusals]
+        word = "task" if loaded.run.tree is None else "lead"
+        problems = [Problem(f"{word} {refusal.actor!r}: {refusal.message}") for refusal in refusals]
         raise ManifestError(loaded.run.manifest_path, problems)
 
 
@@ -353,7 +352,7 @@ async def _hold(
     """Run the loop to its end, with everything it needs around it."""
     inherited = {name: value for name, value in os.environ.items() if not (spec.rehearsal and name in CREDENTIALS)}
     artifacts = ArtifactHand(rundir, clock.now)
-    sessions = ClaudeSessions(clock.now, Census(), inherited)
+    sessions = ClaudeSessions(clock.now, Census(), inherited, lambda: Minted(mint_run_id(), mint_session_id()))
     viewer = Viewer(eyes.on_open, eyes.on_view)
     meta = _meta(spec, state.opened_at or first.at)
     try:
@@ -398,6 +397,11 @@ def _hands(
         e.PrepareWorktree: hand_for(e.PrepareWorktree, worktrees.prepare),
         e.StartSession: hand_for(e.StartSession, sessions.start),
         e.Press: hand_for(e.Press, sessions.press),
+        e.AnswerCall: hand_for(e.AnswerCall, sessions.answer),
+        e.Tell: hand_for(e.Tell, sessions.tell),
+        e.Interrupt: hand_for(e.Interrupt, sessions.interrupt),
+        e.Freeze: hand_for(e.Freeze, sessions.freeze),
+        e.Thaw: hand_for(e.Thaw, sessions.thaw),
         e.TidyWorktree: hand_for(e.TidyWorktree, worktrees.tidy),
         e.PublishWorktree: hand_for(e.PublishWorktree, artifacts.publish_worktree),
         e.PublishTasks: hand_for(e.PublishTasks, artifacts.publish_tasks),

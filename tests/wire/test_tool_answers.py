@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pitboss.model.answers import Instant
 from pitboss.model.run import Usage
 from pitboss.wire import mcp
 from pitboss.wire.claude import JsonObject
@@ -44,30 +45,25 @@ def test_a_result_is_the_same_json_twice_and_no_error() -> None:
 
 
 def test_times_become_what_clients_are_promised_at_any_depth() -> None:
-    given_ = {"expires_at": None, "started_at": 1_700_000_000, "entries": [{"written_at": AT}], "format": 1, "at": AT}
+    given_ = {"expires_at": None, "begun": Instant(1.7e9), "entries": [{"written_at": Instant(AT)}], "seen_at": 1}
     expected = {
         "expires_at": None,
-        "started_at": "2023-11-14T22:13:20Z",
+        "begun": "2023-11-14T22:13:20Z",
         "entries": [{"written_at": AT_TEXT}],
-        "format": 1,
-        "at": AT,
+        "seen_at": 1,
     }
     assert expected == structure_of(result_of(given_))
 
 
 def test_what_somebody_stored_stays_as_it_was_written() -> None:
     theirs = {"created_at": 5, "deep": [{"seen_at": 6.5}]}
-    answer = result_of({"entry": {"json": theirs, "value": [1, 2], "written_at": AT}})
+    answer = result_of({"entry": {"json": theirs, "value": [1, 2], "written_at": Instant(AT)}})
     assert {"entry": {"json": theirs, "value": [1, 2], "written_at": AT_TEXT}} == structure_of(answer)
 
 
-@pytest.mark.parametrize("at", [float("inf"), float("nan"), 1e300, -1e300, 10**400])
+@pytest.mark.parametrize("at", [float("inf"), float("nan"), 1e300, -1e300])
 def test_a_time_that_no_calendar_has_is_null(at: float) -> None:
-    assert {"expires_at": None} == structure_of(result_of({"expires_at": at}))
-
-
-def test_a_truth_or_a_text_under_such_a_key_is_no_time() -> None:
-    assert {"looked_at": True, "met_at": "noon"} == structure_of(result_of({"looked_at": True, "met_at": "noon"}))
+    assert {"expires_at": None} == structure_of(result_of({"expires_at": Instant(at)}))
 
 
 def test_structs_and_spoiled_text_are_answers_too() -> None:
@@ -113,7 +109,7 @@ def test_a_refusal_has_the_number_of_the_contract_and_always_a_word(code: str, t
 
 
 def test_a_refusal_says_more_to_programs() -> None:
-    error = error_of(refusal("a", "rate_limited", "Wait.", resets_at=AT, which="value", gone="\udcff"))
+    error = error_of(refusal("a", "rate_limited", "Wait.", resets_at=Instant(AT), which="value", gone="\udcff"))
     assert {"code": "rate_limited", "resets_at": AT_TEXT, "which": "value", "gone": "\ufffd"} == error.data
 
 
@@ -136,6 +132,6 @@ def test_any_answer_is_json_that_a_client_takes(structured: JsonObject) -> None:
 @settings(deadline=None)
 @given(st.floats(0, 4e9))
 def test_a_time_survives_the_way_there_and_back(at: float) -> None:
-    told = structure_of(result_of({"written_at": at}))["written_at"]
+    told = structure_of(result_of({"written_at": Instant(at)}))["written_at"]
     assert isinstance(told, str)
     assert at == pytest.approx(from_timestamp(told), abs=1e-6)

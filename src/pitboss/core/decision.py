@@ -112,7 +112,7 @@ class Decision:
             model=spec.model,
             effort=spec.effort,
             tools=spec.tools,
-            env=spec.env,
+            env=spec.env | self._scripted(actor),
             mcp_servers=run.mcp_servers,
             role=actor.role,
             spawns_subleads=run.tree is not None and run.tree.allow_subleads and actor.role == "lead",
@@ -122,6 +122,11 @@ class Decision:
             silence_secs=run.stall_secs,
         )
         self.ask(e.StartSession(session=session))
+
+    def _scripted(self, actor: Actor) -> dict[str, str]:
+        """Where a scripted model is asked, by a name that a script can know: an id minted at run time it cannot."""
+        url = self.state.spec.model_url
+        return {"ANTHROPIC_BASE_URL": f"{url}/actor/{actor.label or actor.spec.id}"} if url else {}
 
     def begin_end(self, actor_id: ActorId, reason: str, note: str = "") -> None:
         """Begin to end an actor for ``reason``, a key of ``supervision.LADDERS``."""

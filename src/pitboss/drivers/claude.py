@@ -62,9 +62,7 @@ class Minted(NamedTuple):
 class ClaudeSessions:
     """Holds every live session of a run."""
 
-    def __init__(
-        self, clock: Clock, census: Census, inherited: Mapping[str, str], mint: Callable[[], Minted]
-    ) -> None:
+    def __init__(self, clock: Clock, census: Census, inherited: Mapping[str, str], mint: Callable[[], Minted]) -> None:
         """Prepare to hold sessions.
 
         Args:

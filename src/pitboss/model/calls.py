@@ -271,7 +271,8 @@ class KvGet(Call, frozen=True, kw_only=True):
         Form | None, Meta(description="Only this form of the value. Default: bytes, and text if it is.")
     ] = None
     offset: Annotated[
-        int, Meta(ge=0, le=MAX_COUNT, description="Leave out so many bytes of the value, to get the rest of a long one.")
+        int,
+        Meta(ge=0, le=MAX_COUNT, description="Leave out so many bytes of the value, to get the rest of a long one."),
     ] = 0
 
 

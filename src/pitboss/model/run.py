@@ -225,6 +225,8 @@ class RunSpec(Frozen, frozen=True, kw_only=True):
     claude_binary: str = "claude"
     rehearsal: bool = False
     """True when a scripted model answers instead of the real one."""
+    model_url: str = ""
+    """Where the scripted model listens; empty for the real one."""
     tree: TreeSpec | None = None
     """The lead and its caps; ``None`` for a flat run. ``tasks`` is empty where this is not."""
     policy: Policy = Policy()

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from pitboss.model.answers import Instant
 from pitboss.wire import mcp
 from pitboss.wire.claude_events import CallId, JsonObject
 from pitboss.wire.scalars import to_json, to_timestamp
@@ -32,9 +33,6 @@ _NUMBERS: Final = {"invalid_params": _INVALID_PARAMS, "unknown_tool": _INVALID_P
 _GATES: Final = frozenset({"forbidden", "invalid_params", "unknown_tool"})
 """Refusals that spawn_sublead has in common with the other tools; 0.9 reports its own ones as internal errors."""
 
-_VERBATIM: Final = frozenset({"json", "value"})
-"""Keys under which stands what somebody stored: ``created_at`` in there is theirs, and stays as they wrote it."""
-
 _LESS: Final = {
     "kv_get": "read the key in another form (text or json), or have it stored in several smaller keys",
     "kv_wait": "wait with another form (text or json), or have it stored in several smaller keys",
@@ -54,10 +52,10 @@ def result_of(structured: Mapping[str, object], *, tool: str = "") -> JsonObject
     An answer over `ANSWER_LIMIT_BYTES` is replaced by one, marked as an error, that says so and how to ask for less.
 
     Args:
-        structured: The answer. A number under a key that ends in ``_at`` is a time, and becomes RFC 3339.
+        structured: The answer. Each `Instant` in it becomes RFC 3339.
         tool: The tool that was called, for what to do about an answer that is too large.
     """
-    text = to_json(_published(msgspec.to_builtins(structured)))
+    text = to_json(msgspec.to_builtins(structured, enc_hook=_public))
     if len(text) <= ANSWER_LIMIT_BYTES:
         return _payload(text)
     advice = _LESS.get(tool, "ask for less")
@@ -83,7 +81,7 @@ def refusal(call_id: CallId, code: str, message: str, /, *, tool: str = "", **da
     number = _NUMBERS.get(code, _INVALID_REQUEST)
     if tool == "spawn_sublead" and code not in _GATES:
         number = _INTERNAL
-    published = _published(msgspec.to_builtins(data | {"code": code}))
+    published = msgspec.to_builtins(data | {"code": code}, enc_hook=_public)
     return _sound(mcp.error(call_id, number, message, {"code": code} | _sound(published)))
 
 
@@ -98,19 +96,11 @@ def _sound(answer: object) -> JsonObject:
     return msgspec.json.decode(to_json(answer), type=JsonObject)
 
 
-def _published(value: object, key: str = "") -> object:
-    """Turn times into the form clients are promised, at any depth."""
-    match value:
-        case bool():
-            return value
-        case int() | float() if key.endswith("_at"):
-            return _timestamp(value)
-        case dict():
-            return {name: item if name in _VERBATIM else _published(item, str(name)) for name, item in value.items()}
-        case list():
-            return [_published(item, key) for item in value]
-        case _:
-            return value
+def _public(value: object) -> object:
+    """What the encoder does not know: times, in the form clients are promised."""
+    if isinstance(value, Instant):
+        return _timestamp(value)
+    raise NotImplementedError(type(value).__name__)
 
 
 def _timestamp(at: float) -> str | None:
