@@ -74,6 +74,16 @@ def test_what_is_remembered_of_removed_keys_is_bounded_and_versions_still_never_
     assert {"ok": True, "current_version": 7} == pit.cas("/shared/b", 0)
 
 
+def test_what_is_forgotten_later_does_not_lower_where_versions_begin() -> None:
+    pit = Pit(remembered=1)
+    for name in ("much", "much", "much", "b", "c", "d"):
+        pit.set(f"/shared/{name}")
+    for name in ("much", "b", "c", "d"):
+        pit.delete(f"/shared/{name}")
+
+    assert {"version": 4} == pit.set("/shared/much")
+
+
 # --- rights and spellings
 
 
