@@ -15,6 +15,7 @@ from mcp.shared.memory import create_client_server_memory_streams
 from mcp.shared.message import SessionMessage
 
 from pitboss.model import calls
+from pitboss.model.answers import Instant
 from pitboss.model.run import Role
 from pitboss.wire import mcp
 from pitboss.wire.claude import JsonObject
@@ -34,7 +35,7 @@ def carry_out(call: mcp.Call) -> JsonObject:
         case calls.LeaseRelease():
             return refusal(call.call_id, "forbidden", "lease-1: not held or already released.")
         case understood:
-            return mcp.result(call.call_id, result_of({"call": understood, "started_at": 0}))
+            return mcp.result(call.call_id, result_of({"call": understood, "started_at": Instant(0)}))
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from pitboss.core.views import task_record
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
+from pitboss.model import tree_facts as t
 from pitboss.model.run import Certificate, Heard, Phase, ResumeScope, Status
 
 
@@ -25,7 +26,7 @@ def worth_resuming(state: RunState, scope: ResumeScope | None) -> bool:
         state.exit_code is None
         or scope == "all"
         or bool(state.waiting)
-        or any(actor.status is not Status.SUCCESS for actor in state.actors.values())
+        or any(_is_unfinished(state, actor) for actor in state.actors.values())
     )
 
 
@@ -55,13 +56,15 @@ def _take_up(d: Decision, actor: Actor, signal: s.Reopened, scope: ResumeScope) 
     if actor.spec.id in signal.heard:
         actor = _count_again(d, actor, signal.heard[actor.spec.id])
     match actor.phase:
-        case Phase.QUEUED:
+        case Phase.QUEUED | Phase.PAUSED:
             pass
         case Phase.SETTLED:
-            if scope == "all" or (scope == "failed" and actor.status is not Status.SUCCESS):
+            if scope == "all" or (scope == "failed" and _is_unfinished(d.state, actor)):
                 d.note(_requeued(d, actor, signal, again=actor.status is Status.SUCCESS))
         case Phase.TIDYING:
             d.tidy(actor.spec.id)
+        case _ if _was_pausing(actor):
+            d.note(_paused(d, actor, signal))
         case _ if _was_over(actor):
             _end(d, actor)
         case _:
@@ -84,6 +87,34 @@ def _count_again(d: Decision, actor: Actor, heard: Heard) -> Actor:
         cost = max(heard.exact_cost_usd + since, actor.cost_usd or 0.0)
         d.note(f.UsageCounted(**d.about(actor.spec.id), usage=heard.usage, cost_usd=cost))
     return d.actor(actor.spec.id)
+
+
+def _is_unfinished(state: RunState, actor: Actor) -> bool:
+    """A settled actor that is worth another attempt.
+
+    In a tree that is the lead, and whom an operator's stop has cut short: how a worker ended, whoever leads it has
+    been told, and has answered for in its own way.
+    """
+    if actor.status is Status.SUCCESS:
+        return False
+    cut_short = actor.stopping is not None and actor.stopping.reason == "stop"
+    return state.spec.tree is None or actor.role == "lead" or cut_short
+
+
+def _was_pausing(actor: Actor) -> bool:
+    """Its order to pause outlives the dispatcher that carried it out."""
+    return actor.phase is Phase.FROZEN or (actor.stopping is not None and actor.stopping.reason == "pause")
+
+
+def _paused(d: Decision, actor: Actor, signal: s.Reopened) -> t.ActorPaused:
+    return t.ActorPaused(
+        **d.about(actor.spec.id),
+        certificate=Certificate(exit_code=None),
+        usage=actor.usage,
+        cost_usd=actor.cost_usd,
+        log_offset=signal.log_sizes.get(actor.spec.id, 0),
+        resume=_can_resume(actor, signal),
+    )
 
 
 def _was_over(actor: Actor) -> bool:

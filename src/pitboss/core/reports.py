@@ -216,7 +216,7 @@ def _process_gone(d: Decision, report: s.ProcessGone, actor: Actor) -> None:
             oddities=report.oddities,
         )
     )
-    ordered = actor.stopping is not None and actor.stopping.reason in {"stop", "pause", "budget", "timeout"}
+    ordered = actor.stopping is not None and actor.stopping.reason in {"stop", "cancel", "pause", "budget", "timeout"}
     if report.failure is not None and not ordered:
         _heed(d, report.failure)
     d.tidy(report.actor)

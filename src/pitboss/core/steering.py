@@ -81,13 +81,13 @@ def stop(d: Decision, target: ActorId, note: str) -> None:
     actor = d.actor(target)
     match actor.phase:
         case Phase.QUEUED | Phase.PAUSED:
-            d.begin_end(target, "stop", note)
+            d.begin_end(target, "cancel", note)
             d.tidy(target)
         case Phase.PREPARING | Phase.STARTING | Phase.WORKING | Phase.FROZEN:
             if actor.stopping is None:
-                d.begin_end(target, "stop", note)
+                d.begin_end(target, "cancel", note)
         case Phase.STOPPING if actor.stopping is not None and actor.stopping.reason == "pause":
-            d.begin_end(target, "stop", note)
+            d.begin_end(target, "cancel", note)
         case _:
             pass  # it is ending, or has ended
 

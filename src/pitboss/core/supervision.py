@@ -41,6 +41,7 @@ LADDERS = MappingProxyType(
         "finished": (Step(Rung.CLOSE_STDIN, 20.0), *_FORCE),
         "background": (Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
         "timeout": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
+        "cancel": (Step(Rung.INTERRUPT, 1.0), Step(Rung.CLOSE_STDIN, 1.0), *_FORCE),
         "pause": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 5.0), *_FORCE),
         "budget": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
         "stop": (Step(Rung.INTERRUPT, 1.0), Step(Rung.CLOSE_STDIN, 1.0), *_FORCE),
@@ -111,7 +112,7 @@ def verdict(actor: Actor) -> Status:
     reason = actor.stopping.reason if actor.stopping else None
     if reason == "timeout":
         return Status.TIMED_OUT
-    if reason in {"stop", "pause"}:
+    if reason in {"stop", "cancel", "pause"}:
         return Status.CANCELLED
     if reason == "budget":
         return Status.FAILED
