@@ -398,6 +398,7 @@ def _hands(
         e.StartSession: hand_for(e.StartSession, sessions.start),
         e.Press: hand_for(e.Press, sessions.press),
         e.AnswerCall: hand_for(e.AnswerCall, sessions.answer),
+        e.AnswerDeed: hand_for(e.AnswerDeed, sessions.answer_deed),
         e.Tell: hand_for(e.Tell, sessions.tell),
         e.Interrupt: hand_for(e.Interrupt, sessions.interrupt),
         e.Freeze: hand_for(e.Freeze, sessions.freeze),

@@ -10,6 +10,8 @@ from msgspec.structs import replace
 from pitboss.core.lifecycle import HAS_PROCESS
 from pitboss.model import facts as f
 from pitboss.model import tree_facts as t
+from pitboss.model.approval_facts import ApprovalDecided, ApprovalFact, ApprovalRequested, ApprovalTakenUp
+from pitboss.model.approvals import Decision
 from pitboss.model.effects import Rung
 from pitboss.model.run import (
     ActorId,
@@ -26,7 +28,23 @@ from pitboss.model.run import (
 )
 from pitboss.model.tree import Envelope, Message
 
-__all__ = ["Actor", "Stopping", "Worktree", "adopted", "paused", "requeued", "spawned", "stopped", "thawed"]
+__all__ = [
+    "FLAT",
+    "Actor",
+    "Stopping",
+    "Worktree",
+    "adopted",
+    "layer_of",
+    "paused",
+    "requeued",
+    "ruled",
+    "spawned",
+    "stopped",
+    "thawed",
+]
+
+FLAT = "*"
+"""The one layer of a flat run; no actor can be called so."""
 
 
 class Worktree(Frozen, frozen=True, kw_only=True):
@@ -127,6 +145,12 @@ class Actor(Frozen, frozen=True, kw_only=True):
     """How long the present attempt stood still: its time-out does not count that."""
     pauses: int = 0
     reprompts: int = 0
+    asked: int = 0
+    """Requests for approval; how they were answered is counted in the next two."""
+    approved: int = 0
+    rejected: int = 0
+    refused: Decision | None = None
+    """The last answer, if it was a no and nothing was done since."""
 
     @property
     def all_usage(self) -> Usage:
@@ -137,6 +161,13 @@ class Actor(Frozen, frozen=True, kw_only=True):
     def all_cost_usd(self) -> float | None:
         """Money of all its attempts; ``None`` while nothing is known."""
         return None if self.cost_usd is None and not self.past_cost_usd else self.past_cost_usd + (self.cost_usd or 0)
+
+
+def layer_of(actor: Actor) -> str:
+    """The layer that an actor's calls reach: its own if it leads one, else that of whoever spawned it."""
+    if actor.role in {"lead", "sublead"}:
+        return actor.spec.id
+    return actor.parent or FLAT
 
 
 def spawned(fact: t.ActorSpawned) -> Actor:
@@ -192,7 +223,25 @@ def _between_attempts(actor: Actor) -> Actor:
         waited_for=actor.waited_for,
         pauses=actor.pauses,
         reprompts=actor.reprompts,
+        asked=actor.asked,
+        approved=actor.approved,
+        rejected=actor.rejected,
+        refused=actor.refused,
     )
+
+
+def ruled(actor: Actor, fact: ApprovalFact) -> Actor:
+    """An actor that has asked, or was answered."""
+    match fact:
+        case ApprovalRequested():
+            return replace(actor, asked=actor.asked + 1)
+        case ApprovalDecided(ruling=ruling, heard=heard):
+            counted = replace(
+                actor, approved=actor.approved + ruling.approved, rejected=actor.rejected + (not ruling.approved)
+            )
+            return replace(counted, refused=None if ruling.approved else ruling) if heard else counted
+        case ApprovalTakenUp():
+            return actor
 
 
 def thawed(actor: Actor, at: float) -> Actor:

@@ -49,6 +49,11 @@ class Decision:
         """Answer a tool call; a refusal is an answer too."""
         self.ask(e.AnswerCall(actor=call.actor, attempt=call.attempt, call_id=call.call_id, answer=answer))
 
+    def reply(self, order_id: str, answer: Answer | Refused) -> None:
+        """Tell an operator what came of an order, if somebody waits to hear it."""
+        if order_id:
+            self.ask(e.AnswerOrder(order_id=order_id, answer=answer))
+
     def wait(self, call: s.CallMade, awaited: Awaited, timeout_secs: float | None) -> None:
         """Have a tool call wait, ``None`` for as long as it takes; not while a message for its caller is waiting."""
         if self.actor(call.actor).inbox:
@@ -116,6 +121,7 @@ class Decision:
             mcp_servers=run.mcp_servers,
             role=actor.role,
             spawns_subleads=run.tree is not None and run.tree.allow_subleads and actor.role == "lead",
+            judged=any(rule.sees_deeds for rule in run.policy.rules),
             asks_permission=run.tree is not None and run.tree.permission_routing == "path_b",
             budget_usd=actor.allotment_usd,
             log_dir=f"{run.run_dir}/tasks/{actor_id}",

@@ -89,6 +89,24 @@ class AnswerCall(Effect, frozen=True, kw_only=True):
     answer: Answer | Refused
 
 
+class AnswerDeed(Effect, frozen=True, kw_only=True):
+    """Let a tool call run that waits for our word, or refuse it."""
+
+    actor: ActorId
+    attempt: int
+    request_id: str
+    allowed: bool
+    reason: str = ""
+    """What the model reads if it was refused."""
+
+
+class AnswerOrder(Effect, frozen=True, kw_only=True):
+    """Tell an operator what came of an order."""
+
+    order_id: str
+    answer: Answer | Refused
+
+
 class Tell(Effect, frozen=True, kw_only=True):
     """Say something in an actor's session; while it works, it hears that after the tool that runs."""
 

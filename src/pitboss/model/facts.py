@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
+from pitboss.model import approval_facts as approvals
 from pitboss.model import tree_facts as tree
 from pitboss.model.effects import Rung
 from pitboss.model.fact import ActorFact as ActorFact
@@ -142,7 +143,9 @@ class ToolUsed(ActorFact, frozen=True, kw_only=True):
     summary: str
     tool_use_id: str = ""
     verdict: str
-    """``allow``, for now always; written out, because audits ask for it."""
+    """``allow`` or ``deny``."""
+    rule: str = ""
+    """Which rule of the run, or who, decided that, if anybody did."""
     subagent: str | None = None
 
 
@@ -334,6 +337,7 @@ AnyActorFact = (
     | WorktreeLeft
     | ActorSettled
     | tree.TreeFact
+    | approvals.ApprovalFact
 )
 """Facts about one attempt of one actor."""
 

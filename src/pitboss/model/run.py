@@ -340,6 +340,8 @@ class Session(Frozen, frozen=True, kw_only=True):
     role: Role = "task"
     """Which of our tools it has."""
     spawns_subleads: bool = False
+    judged: bool = False
+    """Its tool calls wait for the run's word; else they run, and are only recorded."""
     asks_permission: bool = False
     """Its own permission questions are for the policy and the operator, not for its settings."""
     budget_usd: float | None = None

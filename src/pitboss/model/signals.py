@@ -5,6 +5,8 @@ A report names the attempt it is about, so that late news of an older attempt ca
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from pitboss.model.calls import AnyCall
@@ -142,6 +144,37 @@ class ToolCalled(Report, frozen=True, kw_only=True):
     subagent: str | None = None
 
 
+class DeedAsked(Report, frozen=True, kw_only=True):
+    """A tool call of the actor, or of one of its subagents, is about to run, and waits to be let."""
+
+    request_id: str
+    """What the driver knows the question by."""
+    tool: str
+    input: dict[str, Any]
+    """Its arguments."""
+    summary: str
+    """Its arguments, shortened."""
+    minted: str
+    """A fresh id (a UUID version 7), for the request it may become."""
+    tool_use_id: str = ""
+    subagent: str | None = None
+    is_permission: bool = False
+    """The agent's own settings ask, after the policy has let the call pass."""
+
+
+class ApprovalAnswered(Signal, frozen=True, kw_only=True):
+    """An order: how a request is answered."""
+
+    request_id: str
+    approved: bool
+    by: str = "operator"
+    comment: str | None = None
+    reason: str | None = None
+    edited_summary: str | None = None
+    order_id: str = ""
+    """What the one who gives it knows it by."""
+
+
 class CallMade(Report, frozen=True, kw_only=True):
     """An actor calls a tool of ours, and waits for the answer."""
 
@@ -264,6 +297,7 @@ RunSignal = (
     | GuardianDown
     | ClaudeProbed
     | JournalRefused
+    | ApprovalAnswered
     | ArtifactFailed
     | ArtifactWritten
     | EffectFailed
@@ -277,6 +311,7 @@ AnyReport = (
     | SpawnRefused
     | SessionReady
     | ToolCalled
+    | DeedAsked
     | CallMade
     | CallDropped
     | UsageGrew

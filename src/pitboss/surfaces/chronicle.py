@@ -12,12 +12,13 @@ from typing import assert_never
 import msgspec
 
 from pitboss.core.views import Recorded, story
+from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
 from pitboss.model import tree_facts as t
 from pitboss.model.effects import Rung
 from pitboss.model.run import ActorId, Certificate, Usage
 from pitboss.surfaces import words
-from pitboss.surfaces.chronicle_tree import about_shared, about_the_tree
+from pitboss.surfaces.chronicle_tree import about_an_approval, about_shared, about_the_tree
 
 __all__ = ["sentence", "story_json", "story_lines"]
 
@@ -165,6 +166,8 @@ def _about_an_actor(fact: f.AnyActorFact) -> str:  # noqa: C901 - a flat match, 
         case f.ActorSettled():
             said = f": {fact.failure.message or fact.failure.kind}" if fact.failure else ""
             return f"settled as {fact.status}{said}" + (f" ({fact.note})" if fact.note else "")
+        case a.ApprovalRequested() | a.ApprovalTakenUp() | a.ApprovalDecided():
+            return about_an_approval(fact)
         case _:
             return about_the_tree(fact)
 
