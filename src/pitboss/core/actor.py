@@ -58,6 +58,10 @@ class Worktree(Frozen, frozen=True, kw_only=True):
     removed: bool = False
     branch_deleted: bool = False
     """Nothing was ever committed to the branch we made, so it went with the worktree."""
+    attempt: int = 0
+    """The attempt it was made for last."""
+    message: str = ""
+    """What became of earlier work, if it does not simply lie in it."""
     foreign: bool = False
     """Pitboss 0.9 made it, and no attempt of ours has taken it over yet: it is left alone."""
 
@@ -81,6 +85,10 @@ class Actor(Frozen, frozen=True, kw_only=True):
     session_id: str = ""
     resume: bool = False
     """The next attempt, or the present one, continues a session that an earlier one began."""
+    fresh: bool = False
+    """Its next worktree is to begin where the first one did; until that is made, whoever takes over asks again."""
+    beginning_unknown: bool = False
+    """Pitboss 0.9 began it, and did not write down where its branch began: it cannot begin there again."""
     first_at: float = 0.0
     """When it first got a slot."""
     past_usage: Usage = Usage()
@@ -187,7 +195,14 @@ def spawned(fact: t.ActorSpawned) -> Actor:
 def requeued(actor: Actor, fact: f.AttemptLost | f.ActorRequeued) -> Actor:
     """An actor that waits for its next attempt."""
     kept = _between_attempts(actor)
-    return replace(kept, session_id=fact.session_id, resume=fact.resume, log_offset=fact.log_offset, cut_off=True)
+    return replace(
+        kept,
+        session_id=fact.session_id,
+        resume=fact.resume,
+        fresh=fact.fresh,
+        log_offset=fact.log_offset,
+        cut_off=not fact.fresh,
+    )
 
 
 def paused(actor: Actor, fact: t.ActorPaused) -> Actor:
@@ -210,6 +225,8 @@ def _between_attempts(actor: Actor) -> Actor:
         idempotency_key=actor.idempotency_key,
         attempt=actor.attempt,
         session_id=actor.session_id,
+        beginning_unknown=actor.beginning_unknown,
+        fresh=actor.fresh,
         first_at=actor.first_at,
         past_usage=actor.all_usage,
         past_cost_usd=actor.all_cost_usd or 0.0,
@@ -261,10 +278,16 @@ def adopted(actor: Actor, fact: f.ActorAdopted) -> Actor:
             created_branch=False,
             cwd=fact.worktree,
             removed=fact.worktree_removed,
+            attempt=fact.attempt,
             foreign=True,
         )
     known = replace(
-        actor, attempt=fact.attempt, session_id=fact.session_id, first_at=fact.started_at, worktree=worktree
+        actor,
+        attempt=fact.attempt,
+        session_id=fact.session_id,
+        beginning_unknown=fact.attempt > 0 and actor.spec.use_worktree,
+        first_at=fact.started_at,
+        worktree=worktree,
     )
     if fact.status is None:
         past = fact.cost_usd or 0.0

@@ -12,7 +12,7 @@ from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
 from pitboss.model.about import About
 from pitboss.model.answers import Answer, Refused
-from pitboss.model.run import ActorId, Certificate, Phase, Session, Status
+from pitboss.model.run import ActorId, Certificate, EarlierWork, Phase, Session, Status
 from pitboss.model.tree import Awaited
 
 INTERRUPTED = Answer({"interrupted": True, "reason": "a message is waiting for you; it follows this answer"})
@@ -96,9 +96,26 @@ class Decision:
                 path=tree.path if tree is not None and not tree.removed else usual,
                 name=name,
                 branch=spec.branch,
+                ref=self._ref(actor_id),
                 cookie=self._cookie(actor_id),
+                earlier=self._earlier(actor_id),
+                fresh=self.actor(actor_id).fresh,
                 adopt=foreign,
             )
+        )
+
+    def _earlier(self, actor_id: ActorId) -> EarlierWork | None:
+        """What the actor's next worktree may have to be made from, if it ever had one."""
+        actor = self.actor(actor_id)
+        tree = actor.worktree
+        if tree is None:
+            return None
+        return EarlierWork(
+            cookie=self._cookie(actor_id, tree.attempt),
+            base=tree.base,
+            created_branch=tree.created_branch,
+            branch_deleted=tree.branch_deleted,
+            set_aside=actor.set_aside if tree.removed and not actor.fresh else None,
         )
 
     def start_session(self, actor_id: ActorId) -> None:
@@ -113,7 +130,7 @@ class Decision:
             cwd=actor.worktree.cwd if actor.worktree else spec.directory,
             prompt=resumption.prompt(actor),
             session_id=actor.session_id,
-            resume=actor.resume or spec.resume_session_id is not None,
+            resume=actor.resume or actor.session_id == spec.resume_session_id,
             model=spec.model,
             effort=spec.effort,
             tools=spec.tools,
@@ -177,7 +194,8 @@ class Decision:
         """Its processes are gone: see to its worktree, then settle it."""
         actor, run = self.actor(actor_id), self.state.spec
         tree = actor.worktree
-        if tree is None or tree.foreign:  # one that could not be taken over is not ours to put away
+        # Of what was removed before, all is recorded; one of 0.9 that could not be taken over is not ours to put away.
+        if tree is None or tree.removed or tree.foreign:
             self.settle(actor_id)
             return
         status = supervision.verdict(actor)
@@ -197,7 +215,7 @@ class Decision:
                 base=tree.base,
                 created_branch=tree.created_branch,
                 remove=True,
-                ref=f"refs/pitboss/{run.run_id}/{actor_id}",
+                ref=self._ref(actor_id),
                 cookie=self._cookie(actor_id),
             )
         )
@@ -212,5 +230,9 @@ class Decision:
         if status is not Status.SUCCESS and self.state.spec.halt_on_failure and not self.state.draining:
             self.note(f.DrainBegan(at=self.at, by=f"halt_on_failure: {actor_id} ended as {status}", ordered=False))
 
-    def _cookie(self, actor_id: ActorId) -> str:
-        return f"{self.state.spec.run_id}/{actor_id}/{self.actor(actor_id).attempt}"
+    def _cookie(self, actor_id: ActorId, attempt: int | None = None) -> str:
+        number = self.actor(actor_id).attempt if attempt is None else attempt
+        return f"{self.state.spec.run_id}/{actor_id}/{number}"
+
+    def _ref(self, actor_id: ActorId) -> str:
+        return f"refs/pitboss/{self.state.spec.run_id}/{actor_id}"

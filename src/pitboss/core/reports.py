@@ -130,6 +130,9 @@ def _worktree_prepared(d: Decision, report: s.WorktreePrepared) -> None:
             base=report.base,
             created_branch=report.created_branch,
             cwd=report.cwd or report.path,
+            brought_back=report.brought_back,
+            set_aside=report.set_aside,
+            message=report.message,
         )
     )
     d.ask(e.PublishWorktree(actor=report.actor, path=report.path))

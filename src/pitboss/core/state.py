@@ -322,6 +322,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
                 attempt=fact.attempt,
                 session_id=fact.session_id,
                 allotment_usd=fact.allotment_usd,
+                fresh=actor.fresh and actor.spec.use_worktree,
                 admitted_at=fact.at,
                 first_at=actor.first_at or fact.at,
             )
@@ -336,9 +337,12 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
                 base=fact.base,
                 created_branch=fact.created_branch,
                 cwd=fact.cwd,
+                attempt=fact.attempt,
+                message=fact.message,
             )
             # Asked to stop meanwhile: no process is ever started for it.
-            return replace(actor, worktree=worktree, phase=Phase.TIDYING if actor.stopping else Phase.STARTING)
+            phase, aside = Phase.TIDYING if actor.stopping else Phase.STARTING, fact.set_aside or actor.set_aside
+            return replace(actor, worktree=worktree, phase=phase, set_aside=aside, fresh=False)
         case f.WorktreeFailed() | f.SpawnFailed():
             failure = Failure(kind="unknown", message=fact.message)
             return replace(actor, phase=Phase.TIDYING, failure=failure, ended_at=fact.at)

@@ -141,7 +141,8 @@ def explain(actor: Actor, status: Status) -> tuple[Failure | None, str]:
         count = len(actor.certificate.stopped)
         left = f"{count} left-over process{'es' if count > 1 else ''} stopped after it"
         note = "; ".join(filter(None, [note, left]))
-    note = "; ".join(filter(None, [note, actor.note]))
+    earlier = actor.worktree.message if actor.worktree else ""
+    note = "; ".join(filter(None, [note, earlier, actor.note]))
     match status:
         case Status.SUCCESS:
             return None, note

@@ -51,6 +51,8 @@ class Reopened(Signal, frozen=True, kw_only=True):
     """Actors whose session can be continued: its transcript is there."""
     fresh_ids: dict[ActorId, str] = {}
     """A session id for each actor, for those who start afresh although their old id is taken."""
+    fresh: tuple[ActorId, ...] = ()
+    """Actors who are to begin again from the start, with what they have done so far set aside."""
     heard: dict[ActorId, Heard] = {}
     """What the attempts that were cut off have used until then, by their logs."""
     log_sizes: dict[ActorId, int] = {}
@@ -108,6 +110,12 @@ class WorktreePrepared(Report, frozen=True, kw_only=True):
     created_branch: bool = True
     cwd: str = ""
     """Where the agent works in it: differs from ``path`` for a sub-directory of a repository."""
+    brought_back: SetAside | None = None
+    """What had been set aside and lies in it again, uncommitted."""
+    set_aside: SetAside | None = None
+    """What was found in its place and set aside before it was made."""
+    message: str = ""
+    """What became of earlier work, if it does not simply lie in it."""
 
 
 class WorktreeRefused(Report, frozen=True, kw_only=True):
