@@ -447,3 +447,18 @@ def test_what_a_log_tells_beyond_the_last_report_is_counted_with_the_attempt_tha
     story.turn_ends("a", a_result(0.25), Usage(input=7))
 
     assert (0.5 + 3.0 + 0.25, 2_000_007) == (story.actor("a").all_cost_usd, story.actor("a").all_usage.input)
+
+
+def test_what_an_earlier_attempt_had_set_aside_stays_named_when_a_later_one_left_nothing() -> None:
+    story = working("a", worktree_cleanup="always")
+    story.fails("a")
+    aside = SetAside(ref="refs/pitboss/r/a", commit="c0ffee", files=2)
+    story.when(s.WorktreeTidied(at=story.at, actor=ActorId("a"), attempt=1, removed=True, set_aside=aside))
+    story.killed()
+    story.reopened("a", scope="failed")
+    story.when(s.GuardianUp(at=story.at, pid=2))
+    story.working("a")
+    story.succeeds("a")
+
+    assert (Status.SUCCESS, aside) == (story.actor("a").status, story.actor("a").set_aside)
+    assert aside == story.asked(e.PublishTask)[-1].record.set_aside

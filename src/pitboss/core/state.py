@@ -425,7 +425,9 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
             left = None
             if actor.worktree:
                 left = replace(actor.worktree, removed=fact.removed, branch_deleted=fact.branch_deleted)
-            return replace(actor, worktree=left, set_aside=fact.set_aside, note=fact.message or actor.note)
+            # What an earlier attempt had set aside stays where it is, so it stays named.
+            aside = fact.set_aside or actor.set_aside
+            return replace(actor, worktree=left, set_aside=aside, note=fact.message or actor.note)
         case f.ActorSettled():
             return replace(
                 actor,
