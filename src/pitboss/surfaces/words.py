@@ -61,6 +61,8 @@ PHASE_LABELS = MappingProxyType(
         Phase.PREPARING: "◐ Starting",
         Phase.STARTING: "◐ Starting",
         Phase.WORKING: "● Running",
+        Phase.FROZEN: "‖ Frozen",
+        Phase.PAUSED: "‖ Paused",
         Phase.FINISHING: "● Finishing",
         Phase.STOPPING: "● Stopping",
         Phase.TIDYING: "● Tidying",
