@@ -104,7 +104,8 @@ def key_written(d: Decision, layer: str, entry: Entry) -> None:
     """Wake those who wait for a key that is there now."""
     for wait in list(d.state.waits.values()):
         if isinstance(wait.awaited, ForKey) and wait.awaited.layer == layer:
-            found = store.woken(coordination.caller_of(d.state, wait.actor, layer), wait.awaited.call, entry)
+            caller = coordination.caller_of(d.state, wait.actor, layer)
+            found = store.woken(caller, coordination.wait_call(wait.awaited), entry)
             if found is not None:
                 end(d, wait, "answered", found)
 
@@ -138,8 +139,8 @@ def _too_late(d: Decision, wait: Wait) -> Answer | Refused:
             return refused("timeout", f"wait_for_any timed out; none of {listed} has ended: wait again")
         case ForActors(ids=ids):
             return refused("timeout", f"wait_for_actor timed out for {ids[0]}, which has not ended: wait again")
-        case ForKey(call=call):
-            return store.timed_out(call)
+        case ForKey() as awaited:
+            return store.timed_out(coordination.wait_call(awaited))
         case ForLease():
             return coordination.lease_timed_out(d, wait.actor, wait.awaited)
         case ForApproval():

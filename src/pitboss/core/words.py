@@ -12,8 +12,8 @@ def awaited(what: Awaited) -> str:
     match what:
         case ForActors(ids=ids):
             return f"the end of {' or '.join(ids)}"
-        case ForKey(call=call):
-            return f"the key {call.path}"
+        case ForKey(path=path):
+            return f"the key {path}"
         case ForLease(name=name):
             return f"the lease {name}"
         case ForApproval(request_id=name):
