@@ -8,9 +8,9 @@ idempotent; who is settled stays so, unless the operator wants more.
 
 from __future__ import annotations
 
-from pitboss.core import prices
+from pitboss.core import prices, waiting
 from pitboss.core.decision import Decision
-from pitboss.core.lifecycle import HAS_PROCESS
+from pitboss.core.lifecycle import HAS_PROCESS, HOLDS_SLOT
 from pitboss.core.state import Actor, RunState
 from pitboss.core.views import task_record
 from pitboss.model import effects as e
@@ -59,7 +59,8 @@ def _take_up(d: Decision, actor: Actor, signal: s.Reopened, scope: ResumeScope) 
         case Phase.QUEUED | Phase.PAUSED:
             pass
         case Phase.SETTLED:
-            if scope == "all" or (scope == "failed" and _is_unfinished(d.state, actor)):
+            waiting.released_by(d, actor.spec.id)  # if the old dispatcher came no more to it
+            if _is_wanted(d.state, actor, scope):
                 d.note(_requeued(d, actor, signal, again=actor.status is Status.SUCCESS))
         case Phase.TIDYING:
             d.tidy(actor.spec.id)
@@ -89,6 +90,13 @@ def _count_again(d: Decision, actor: Actor, heard: Heard) -> Actor:
     return d.actor(actor.spec.id)
 
 
+def _is_wanted(state: RunState, actor: Actor, scope: ResumeScope) -> bool:
+    """A settled actor that is wanted again; in a tree, ``all`` leaves it to the lead to spawn anew."""
+    if scope == "all" and (state.spec.tree is None or actor.role == "lead"):
+        return True
+    return scope in {"failed", "all"} and _is_unfinished(state, actor)
+
+
 def _is_unfinished(state: RunState, actor: Actor) -> bool:
     """A settled actor that is worth another attempt.
 
@@ -103,7 +111,7 @@ def _is_unfinished(state: RunState, actor: Actor) -> bool:
 
 def _was_pausing(actor: Actor) -> bool:
     """Its order to pause outlives the dispatcher that carried it out."""
-    return actor.phase is Phase.FROZEN or (actor.stopping is not None and actor.stopping.reason == "pause")
+    return actor.phase is Phase.FROZEN or actor.is_pausing
 
 
 def _paused(d: Decision, actor: Actor, signal: s.Reopened) -> t.ActorPaused:
@@ -118,8 +126,8 @@ def _paused(d: Decision, actor: Actor, signal: s.Reopened) -> t.ActorPaused:
 
 
 def _was_over(actor: Actor) -> bool:
-    """Its work had ended, or its time was up: only its process was still being ended."""
-    return actor.phase in HAS_PROCESS and actor.stopping is not None and actor.stopping.reason != "stop"
+    """Its work had ended, or its time was up, or it was cancelled: only its process was still being ended, or made."""
+    return actor.phase in HOLDS_SLOT and actor.stopping is not None and actor.stopping.reason != "stop"
 
 
 def _end(d: Decision, actor: Actor) -> None:
