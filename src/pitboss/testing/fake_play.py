@@ -28,7 +28,8 @@ def play(argv: list[str]) -> int:
     """
     pipe, options = Pipe(), read_options(argv)
     try:
-        return _Play(Session(options, pipe), Script.of_environment()).run(resumed="--resume" in options)
+        session = Session(options, pipe)
+        return _Play(session, Script.of_environment(session.memory)).run(resumed="--resume" in options)
     except BadScript as error:
         pipe.complain(f"fake-claude: {error}\n")
         return 2
@@ -69,6 +70,7 @@ class _Play:
         if known and not resumed:
             self._pipe.complain(f"Error: Session ID {self._session.id} is already in use.\n")
             return 1
+        self._session.memory.load()
         while self._wait_for_work():
             self._work()
         return 0 if self._fine else 1
@@ -94,7 +96,9 @@ class _Play:
             self._session.tasks.conclude(task)
             self._fine = Turn(self._session, self._script.next_turn()).run()
         elif self._pipe.prompts:
-            self._fine = Turn(self._session, self._script.next_turn(self._pipe.prompts.pop(0))).run()
+            prompt = self._pipe.prompts.pop(0)
+            self._session.memory.hear(prompt)
+            self._fine = Turn(self._session, self._script.next_turn(prompt)).run()
 
     def _on_request(self, request_id: str, request: Frame) -> None:
         session = self._session
