@@ -6,7 +6,7 @@ A script is a JSON list of steps, each an object whose first key is its verb::
 
 It is looked for in the prompt first (``FAKE: `` and the list; whatever follows the list is ignored), then in the file
 named by ``PITBOSS_FAKE_SCRIPT``: ``{"<pattern>": [steps], ...}``. A pattern is matched against ``<name>`` and
-``<name>/<attempt>``; the name is the actor's, from ``PITBOSS_COOKIE`` (``<run>/<actor>/<attempt>``), unless a prompt has
+``<name>/<attempt>``; the name is the actor's, of ``PITBOSS_COOKIE`` (``<run>/<actor>/<attempt>``), unless a prompt has
 said ``PLAY: <name>`` on its first line: then it is that one for the rest of the session, resumed ones included, so that
 actors whose id is minted at run time have scripts too. The exact name goes first, with its attempt before without, then
 the order of the file counts. The steps up to an ``end`` are a turn; a turn beyond the script answers "done".

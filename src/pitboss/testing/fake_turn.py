@@ -54,7 +54,7 @@ class Turn:
         self._open_tool = ""
         self._denials: list[Frame] = []
         self._started = time.monotonic()
-        self._verbs: dict[str, Callable[[Step], None]] = {
+        self._verbs: dict[str, Callable[[Step], object]] = {
             "text": lambda step: self._voice.say(str(self._filled({"text": step.text()})["text"])),
             "tool": lambda step: self._use(step.text(), self._filled(step.mapping("input"))),
             "call": self._call,
