@@ -46,11 +46,7 @@ import json
 import os
 from fnmatch import fnmatchcase
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # the names are for annotations only, and their modules are dear
-    from pitboss.testing.fake_memory import Memory
-
-__all__ = ["INLINE", "BadScript", "Script", "Step", "read_steps"]
+__all__ = ["INLINE", "BadScript", "Script", "Step", "part_in", "read_steps"]
 
 INLINE = "FAKE: "
 """Before a script in a prompt."""
@@ -107,46 +103,46 @@ def read_steps(steps: object, where: str) -> list[Step]:
 class Script:
     """What one actor does, turn by turn."""
 
-    def __init__(self, scripts: dict[str, list[Step]], cookie: str, memory: Memory) -> None:
-        _, self._actor, self._attempt = [*cookie.split("/"), "", "", ""][:3]
+    def __init__(self, scripts: dict[str, list[Step]]) -> None:
+        _, self._actor, self._attempt = [*os.environ.get("PITBOSS_COOKIE", "").split("/"), "", "", ""][:3]
         self._scripts = scripts
-        self._memory = memory
         self._steps: list[Step] | None = None
 
     @classmethod
-    def of_environment(cls, memory: Memory) -> Script:
+    def of_environment(cls) -> Script:
         """The scripts this process may follow; none if no file is named."""
-        cookie, path = os.environ.get("PITBOSS_COOKIE", ""), os.environ.get("PITBOSS_FAKE_SCRIPT")
+        path = os.environ.get("PITBOSS_FAKE_SCRIPT")
         if not path:
-            return cls({}, cookie, memory)
+            return cls({})
         try:
             with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib would double the time to start
                 scripts = json.load(file)
         except (OSError, ValueError) as error:
             raise BadScript(f"PITBOSS_FAKE_SCRIPT={path} cannot be read: {error}") from error
-        read = {pattern: read_steps(steps, f"{path}, {pattern!r}") for pattern, steps in scripts.items()}
-        return cls(read, cookie, memory)
+        return cls({pattern: read_steps(steps, f"{path}, {pattern!r}") for pattern, steps in scripts.items()})
 
-    def next_turn(self, prompt: str = "") -> list[Step]:
-        """The steps of the turn that answers ``prompt``."""
+    def next_turn(self, part: str, prompt: str = "") -> list[Step]:
+        """The steps of the turn that answers ``prompt`` in a session that plays ``part``."""
         if prompt.startswith(INLINE):
             return _steps_in(prompt)
-        if prompt.startswith(_PART):
-            self._memory.play(prompt[len(_PART) :].partition("\n")[0].strip())
-            self._steps = None
-        steps = self._find() if self._steps is None else self._steps
+        begins = self._steps is None or prompt.startswith(_PART)
+        steps = self._find(part or self._actor) if begins else self._steps or []
         verbs = [step.verb for step in steps]
         end = verbs.index("end") if "end" in verbs else len(verbs)
         self._steps = steps[end + 1 :]
         return steps[:end]
 
-    def _find(self) -> list[Step]:
-        name = self._memory.part or self._actor
+    def _find(self, name: str) -> list[Step]:
         names = (f"{name}/{self._attempt}", name)
         for pattern in (*names, *self._scripts):
             if pattern in self._scripts and any(fnmatchcase(each, pattern) for each in names):
                 return self._scripts[pattern]
         return []
+
+
+def part_in(prompt: str) -> str:
+    """Whose part a prompt says is played; empty if it says nothing."""
+    return prompt[len(_PART) :].partition("\n")[0].strip() if prompt.startswith(_PART) else ""
 
 
 def _steps_in(prompt: str) -> list[Step]:
