@@ -63,6 +63,10 @@ FACTS: list[tuple[f.AnyFact, str]] = [
         "it is taken up again; its next attempt starts afresh",
     ),
     (
+        f.ActorRequeued(**WHO, session_id="s", resume=False, fresh=True),
+        "it is taken up again; its next attempt begins again from the start, with what it has done set aside",
+    ),
+    (
         f.RunReopened(at=1.0, pid=7, pitboss_version="1", epoch=2, scope="unsettled", stopped=(8, 9)),
         "dispatcher 7 took the run over and goes on with what was not settled; stopped 2 left over from the old one",
     ),
@@ -73,6 +77,19 @@ FACTS: list[tuple[f.AnyFact, str]] = [
     (
         f.WorktreeMade(**WHO, path="/w", branch="b", base="0123456789abcdef", created_branch=True, cwd="/w"),
         "its worktree stands at /w, on new branch b from 0123456789",
+    ),
+    (
+        f.WorktreeMade(
+            **WHO,
+            path="/w",
+            branch="b",
+            base="0123456789abcdef",
+            created_branch=False,
+            cwd="/w",
+            brought_back=SetAside(ref="r", commit="c", files=1),
+            message="but",
+        ),
+        "its worktree stands at /w, on branch b from 0123456789, with what was set aside as r uncommitted in it, but",
     ),
     (f.WorktreeFailed(**WHO, message="no"), "no worktree could be made: no"),
     (f.ProcessStarted(**WHO, pid=7), "claude runs as process 7"),
