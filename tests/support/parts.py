@@ -47,7 +47,7 @@ def say(path: str, value: str) -> Step:
 
 
 def hear(path: str) -> Step:
-    """Wait for a key of the store; its entry is ``{{heard_<last part of the path>.entry}}``."""
+    """Wait for a key of the store; its entry is ``{{heard_<last part of the path>}}``."""
     return call("kv_wait", f"heard_{path.rpartition('/')[2]}", path=path, timeout_secs=60)
 
 
@@ -58,7 +58,9 @@ def bash(command: str) -> Step:
 
 def commit(name: str, text: str = "done") -> Step:
     """Commit a file, once: one that is there already is left alone."""
-    return bash(f"git cat-file -e HEAD:{name} 2>/dev/null || {{ echo {text} > {name}; git add {name}; $COMMIT {name}; }}")
+    return bash(
+        f"git cat-file -e HEAD:{name} 2>/dev/null || {{ echo {text} > {name}; git add {name}; $COMMIT {name}; }}"
+    )
 
 
 def until_exists(path: object) -> Step:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the names are for annotations only, and their modules are d
 
 __all__ = ["Memory"]
 
-_REFERENCE = re.compile(r"\{\{(\w+)((?:\.\w+)*)\}\}")
+_REFERENCE = re.compile(r"\{\{([\w-]+)((?:\.[\w-]+)*)\}\}")
 
 
 class Memory:
