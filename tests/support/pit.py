@@ -146,13 +146,12 @@ class Pit:
         path.write_text("\n".join(lines) + "\n")
         return path
 
-    def tree(self, *tables: str, parts: Mapping[str, object] | None = None, run: str = "", **lead: object) -> Path:
+    def tree(self, *tables: str, parts: Mapping[str, object] | None = None, **lead: object) -> Path:
         """Write a manifest with a lead called ``lead``, and what the fakes do by the part they play.
 
         Args:
             tables: More of the manifest, as TOML.
             parts: Steps by part, ``lead`` among them; ``None`` if it is not the fakes that play.
-            run: Keys of ``[run]``, as TOML.
             lead: Keys of ``[lead]``.
         """
         if parts is not None:
@@ -161,7 +160,7 @@ class Pit:
             self.env["PITBOSS_FAKE_SCRIPT"] = str(script)
         self.env["COMMIT"] = "git -c user.name=a -c user.email=a@b commit -qm"
         keys = {"id": "lead", "directory": str(self.repo), "prompt": "go", "model": "claude-haiku-4-5"} | lead
-        lines = ["[run]", run, "[lead]", *(f"{key} = {_toml(value)}" for key, value in keys.items()), *tables]
+        lines = ["[lead]", *(f"{key} = {_toml(value)}" for key, value in keys.items()), *tables]
         path = self.place / "tree.toml"
         path.write_text("\n".join(lines) + "\n")
         return path

@@ -24,6 +24,7 @@ from pitboss.core.actor import (
     spawned,
     stopped,
     thawed,
+    told,
 )
 from pitboss.core.leases import Leases
 from pitboss.core.store import Store
@@ -390,7 +391,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
         case t.InterruptAsked():
             return replace(actor, interrupting=True, reprompts=actor.reprompts + 1)
         case t.MessagesDelivered():
-            return replace(actor, inbox=(), interrupting=False, turn=None, turn_at=0.0)
+            return told(actor)
         case (
             t.ActorSpawned()
             | t.WaitBegan()
