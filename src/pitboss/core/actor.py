@@ -143,7 +143,7 @@ class Actor(Frozen, frozen=True, kw_only=True):
     interrupting: bool = False
     """Its turn is being ended so that it hears its inbox."""
     told: str = ""
-    """What it was told when it was to go on after a pause; empty if it never was."""
+    """The last direction it was given: when it was redirected, or was to go on after a pause; empty if it never was."""
     cut_off: bool = False
     """Its attempt, or the one before the next, was cut off with its dispatcher."""
     waited_for: tuple[str, ...] = ()
@@ -285,6 +285,13 @@ def thawed(actor: Actor, at: float) -> Actor:
     """A frozen actor that goes on; its clock does too."""
     held = actor.held_secs + max(0.0, at - actor.frozen_at)
     return replace(actor, phase=Phase.WORKING, frozen_at=0.0, held_secs=held)
+
+
+def told(actor: Actor) -> Actor:
+    """An actor that has heard its messages; where it was redirected to outlives its process."""
+    directions = [message.text for message in actor.inbox if message.interrupts]
+    last = directions[-1] if directions else actor.told
+    return replace(actor, inbox=(), interrupting=False, turn=None, turn_at=0.0, told=last)
 
 
 def adopted(actor: Actor, fact: f.ActorAdopted) -> Actor:

@@ -24,6 +24,7 @@ from pitboss.core.actor import (
     spawned,
     stopped,
     thawed,
+    told,
 )
 from pitboss.core.leases import Leases
 from pitboss.core.store import Store
@@ -391,8 +392,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
         case t.InterruptAsked():
             return replace(actor, interrupting=True)
         case t.MessagesDelivered():
-            told = "\n\n".join(message.text for message in actor.inbox)
-            return replace(actor, inbox=(), interrupting=False, turn=None, turn_at=0.0, told=told)
+            return told(actor)
         case (
             t.ActorSpawned()
             | t.WaitBegan()

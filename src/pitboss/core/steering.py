@@ -131,8 +131,9 @@ def go_on(d: Decision, target: ActorId, prompt: str, *, by: str, redirects: bool
         return _conflict(f"{target} is still being paused; try again in a moment")
     if actor.phase is not Phase.PAUSED:
         return _conflict(f"worker not paused: {target} is {tree.state_word(actor)}")
-    if d.state.draining is not None:
-        return refused("draining", f"run is draining: {target} is not started again ({d.state.draining.by})")
+    if d.state.draining is not None:  # it would wait for its start for ever, and whoever waits for it would too
+        message = f"run is draining: {target} is not started again ({d.state.draining.by}); what it has done is kept"
+        return refused("draining", message)
     d.note(t.ActorContinued(**d.about(target), prompt=prompt, by=by, redirects=redirects))
     return None
 

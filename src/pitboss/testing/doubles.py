@@ -348,9 +348,10 @@ def _check_wait(state: RunState, wait: Wait) -> None:
         case ForActors(ids=ids):
             over = [name for name in ids if state.actors[name].phase is Phase.SETTLED]
             assert not over, f"{wait.actor} waits for what has ended: {over}"
-        case ForKey(layer=layer, call=call):
+        case ForKey(layer=layer, path=path):
+            call = coordination.wait_call(wait.awaited)
             found = store.waited(state.store(layer), coordination.caller_of(state, wait.actor, layer), call)
-            assert found is None, f"{wait.actor} waits for a key that is there: {call.path}"
+            assert found is None, f"{wait.actor} waits for a key that is there: {path}"
         case ForLease(scope=scope, name=lease):
             held = (scope, lease) in {(one.scope, one.name) for one in state.leases.held.values()}
             assert held or caller.stopping is not None, f"{wait.actor} waits for a lease that nobody holds: {lease}"
