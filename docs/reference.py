@@ -20,7 +20,7 @@ from typing import NamedTuple, get_args
 import click
 
 from pitboss.manifest.reference import KeyEntry, SectionEntry, reference
-from pitboss.model import facts
+from pitboss.model import facts, tree_facts
 from pitboss.surfaces import cli as commands
 from pitboss.surfaces.cli import cli
 from pitboss.wire.mcp import SERVER_NAME, Tool
@@ -123,7 +123,8 @@ class _Field(NamedTuple):
 
 def facts_page() -> str:
     """Every kind of fact a journal can hold."""
-    classes = {node.name: node for node in ast.parse(inspect.getsource(facts)).body if isinstance(node, ast.ClassDef)}
+    nodes = (node for module in (facts, tree_facts) for node in ast.parse(inspect.getsource(module)).body)
+    classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
     intro = (
         "What `journal.jsonl` of a run holds, one object a line: `seq`, `cause` (the `seq` of the fact it follows "
         "from, or 0), `via` (what brought it about), `fact` (one of the kinds below), `at` (seconds since the epoch), "
