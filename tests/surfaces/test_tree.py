@@ -12,6 +12,7 @@ from pitboss.errors import OperatorError
 from pitboss.model.run import ActorId, Phase, Status
 from pitboss.surfaces import client, render, watching, words
 from pitboss.surfaces.floor import floor
+from support.legacy import OLD, a_record, a_resolved_task, write_legacy
 from support.pictures import (
     CART,
     QUALITY,
@@ -133,3 +134,24 @@ def test_the_run_as_json_has_whole_ids_and_the_layers(tmp_path: Path) -> None:
     told = client.run_json(client.open_run(tmp_path, RUN))
     assert f'"id": "{UNIT}"' in told
     assert '"left_usd"' in told
+
+
+def test_a_tree_of_pitboss_0_9_is_shown_and_counted_as_one(tmp_path: Path) -> None:
+    write_legacy(
+        tmp_path,
+        [],
+        [
+            a_record("lead"),
+            a_record("worker-1", parent_task_id="lead", status="Cancelled"),
+            a_record("worker-2", parent_task_id="sublead-1"),
+            a_record("sublead-1", parent_task_id="lead"),
+        ],
+        ended=False,
+        lead=a_resolved_task("lead"),
+    )
+    run = client.open_run(tmp_path, OLD)
+    assert [("lead", 0), ("worker-1", 1), ("sublead-1", 1), ("worker-2", 2)] == [
+        (a.id, a.depth) for a in run.view.actors
+    ]
+    assert 0 == run.view.failed
+    assert [0] == [entry.tasks_failed for entry in client.list_runs(tmp_path)]
