@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import msgspec
 
 from pitboss import __version__, adoption
 from pitboss.core.lifecycle import HAS_PROCESS
-from pitboss.core.reopening import worth_resuming
+from pitboss.core.reopening import without_beginning, worth_resuming
 from pitboss.core.state import RunState, evolve
 from pitboss.core.views import RunView
 from pitboss.drivers.claude import ClaudeSessions, Minted, has_transcript, probe
@@ -133,6 +133,7 @@ def resume(
     run_dir: Path,
     *,
     scope: ResumeScope | None,
+    fresh: Sequence[ActorId] = (),
     on_open: Callable[[RunView], None],
     on_view: Callable[[RunView], None],
     on_warning: Callable[[str], None],
@@ -142,6 +143,7 @@ def resume(
     Args:
         run_dir: The run's own directory.
         scope: Whom to take up; ``None``: what is unsettled of a run that was cut off, what failed of one that ended.
+        fresh: Who begins again from the start, whatever has become of it, with its old work set aside.
         on_open: As for ``run``.
         on_view: As for ``run``.
         on_warning: As for ``run``.
@@ -153,7 +155,7 @@ def resume(
         RunBusy: Another dispatcher is at work on it.
         PitbossError: There is nothing to resume, or it cannot be.
     """
-    return _block(_take_over(RunDir(run_dir), scope, Eyes(on_open, on_view, on_warning)))
+    return _block(_take_over(RunDir(run_dir), scope, fresh, Eyes(on_open, on_view, on_warning)))
 
 
 class Eyes(NamedTuple):
@@ -253,9 +255,9 @@ async def _begin(loaded: Loaded, binary: str, base: Path, model_url: str | None,
         return await _hold(rundir, journal, clock, first, RunState(), spec, eyes)
 
 
-async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> int:
+async def _take_over(rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[ActorId], eyes: Eyes) -> int:
     """Replay, survey, go on. Nothing is started or written before the old dispatcher's processes are gone."""
-    adopted = await _look_at_legacy(rundir, scope, eyes) if is_legacy(rundir) else None
+    adopted = await _look_at_legacy(rundir, scope, fresh, eyes) if is_legacy(rundir) else None
     if adopted is None and not rundir.journal.exists():
         raise OperatorError(f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again")
     with RunLock.acquire(rundir.lock) as lock:
@@ -269,9 +271,7 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> i
             raise OperatorError(
                 f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again"
             )
-        # Killed between its end and its summary, a run is reopened for nothing but that.
-        if rundir.summary.exists():
-            _require_worth(rundir, state, scope)
+        _require_sense(rundir, state, scope, fresh)
         spec = state.spec
         if spec.rehearsal:
             raise OperatorError("a rehearsal cannot be resumed: its scripted model is gone; rehearse it again")
@@ -297,6 +297,7 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> i
                 name for name, actor in state.actors.items() if has_transcript(actor.session_id, actor.spec.env)
             ),
             fresh_ids={name: mint_session_id() for name in state.actors},
+            fresh=tuple(fresh),
             heard=await asyncio.to_thread(_count_again, rundir, state),
             log_sizes={name: _size(rundir.stdout_log(name)) for name in state.actors},
         )
@@ -305,18 +306,27 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> i
         return await _hold(rundir, journal, clock, first, state, spec, eyes)
 
 
-async def _look_at_legacy(rundir: RunDir, scope: ResumeScope | None, eyes: Eyes) -> adoption.Adoption:
+async def _look_at_legacy(
+    rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[ActorId], eyes: Eyes
+) -> adoption.Adoption:
     """What becomes of a run of Pitboss 0.9; if it is refused, its folder is as it was."""
     found = await asyncio.to_thread(adoption.survey, rundir, _find_claude(os.environ))
-    _require_worth(rundir, found.state, scope)
+    _require_sense(rundir, found.state, scope, fresh)
     for warning in found.warnings:
         eyes.on_warning(warning)
     return found
 
 
-def _require_worth(rundir: RunDir, state: RunState, scope: ResumeScope | None) -> None:
-    if not worth_resuming(state, scope):
+def _require_sense(rundir: RunDir, state: RunState, scope: ResumeScope | None, fresh: Sequence[ActorId]) -> None:
+    # Killed between its end and its summary, a run is reopened for nothing but that.
+    if rundir.summary.exists() and not worth_resuming(state, scope, fresh):
         raise OperatorError(f"nothing to resume in run {rundir.run_id}: everything it began has ended well")
+    if lost := without_beginning(state, fresh):
+        raise OperatorError(
+            f"{', '.join(lost)} in run {rundir.run_id} cannot begin again from the start: Pitboss 0.9 began there, "
+            "and did not write down at which commit",
+            hint="resume without --fresh, or dispatch the task in a run of its own",
+        )
 
 
 def _count_again(rundir: RunDir, state: RunState) -> dict[ActorId, Heard]:
@@ -398,6 +408,7 @@ def _hands(
         e.StartSession: hand_for(e.StartSession, sessions.start),
         e.Press: hand_for(e.Press, sessions.press),
         e.AnswerCall: hand_for(e.AnswerCall, sessions.answer),
+        e.AnswerDeed: hand_for(e.AnswerDeed, sessions.answer_deed),
         e.Tell: hand_for(e.Tell, sessions.tell),
         e.Interrupt: hand_for(e.Interrupt, sessions.interrupt),
         e.Freeze: hand_for(e.Freeze, sessions.freeze),

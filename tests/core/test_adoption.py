@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pitboss.core.reopening import without_beginning
 from pitboss.core.views import run_view, task_record
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
 from pitboss.model.records import TaskRecord
-from pitboss.model.run import ActorId, Failure, Phase, Status, Usage
-from pitboss.testing.doubles import RUN, Story, a_run
+from pitboss.model.run import ActorId, EarlierWork, Failure, Phase, Status, Usage
+from pitboss.testing.doubles import RUN, Story, a_run, a_task
 
 TREE = "/repos/x-pitboss-a"
 FAILED = f.ActorAdopted(
@@ -109,3 +110,46 @@ def test_who_was_cut_off_goes_on_in_its_session_and_its_past_counts() -> None:
     assert ("old", True) == (session.session_id, session.resume)
     assert session.prompt.startswith("You were cut off")
     assert (5, 0.1) == (story.actor("a").past_usage.input, story.actor("a").past_cost_usd)
+
+
+def test_what_its_next_worktree_may_be_made_from_has_no_beginning_until_it_was_taken_over() -> None:
+    story = ended(FAILED)
+    story.reopened("a")
+    story.when(s.GuardianUp(at=story.at, pid=2))
+    first = story.asked(e.PrepareWorktree)[0]
+    assert EarlierWork(cookie=f"{RUN}/a/1", base="", created_branch=False) == first.earlier
+
+    story.prepared("a", created_branch=False)
+    story.killed()
+    story.reopened("a")
+    story.when(s.GuardianUp(at=story.at, pid=2))
+    again = next(effect for effect in story.asked(e.PrepareWorktree) if effect.attempt == 3)
+    assert EarlierWork(cookie=f"{RUN}/a/2", base="c0ffee", created_branch=False) == again.earlier
+    assert not again.adopt
+
+
+def test_what_was_begun_under_0_9_cannot_begin_again_neither_now_nor_after_it_was_taken_over() -> None:
+    story = ended(FAILED)
+    named = [ActorId("a"), ActorId("b"), ActorId("no-task")]
+    assert ["a", "no-task"] == without_beginning(story.state, named), "b never began, so it simply begins"
+
+    story.reopened("a")
+    story.when(s.GuardianUp(at=story.at, pid=2))
+    story.prepared("a", created_branch=False)
+    story.killed()
+    assert ["a"] == without_beginning(story.state, named[:2]), "where it was taken over is not where it began"
+
+
+def test_without_a_worktree_there_is_nothing_to_go_back_to_and_a_fresh_session_is_all() -> None:
+    story = Story()
+    run = a_run(a_task("a", use_worktree=False))
+    opened = f.RunOpened(at=1000.0, run=run, pid=0, pitboss_version="0.9.2")
+    past = f.ActorAdopted(at=1.0, actor=ActorId("a"), attempt=1, status=Status.SUCCESS, session_id="old")
+    story.facts = [opened, past, f.RunEnded(at=1100.0, exit_code=0, was_interrupted=False)]
+    story.killed()
+    assert [] == without_beginning(story.state, [ActorId("a")])
+
+    story.reopened("a", fresh=["a"])
+    story.when(s.GuardianUp(at=story.at, pid=2))
+    session = story.asked(e.StartSession)[-1].session
+    assert ("fresh-a", False) == (session.session_id, session.resume)

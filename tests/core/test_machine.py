@@ -57,6 +57,8 @@ class World(RuleBasedStateMachine):
         self.tidying: dict[ActorId, e.TidyWorktree] = {}
         self.ever_started: set[tuple[str, int]] = set()
         self.cost: dict[ActorId, float] = {}
+        self.fresh: set[ActorId] = set()
+        """Who is to begin again from the start, and has not got the worktree for it."""
 
     @initialize(
         tasks=st.integers(1, 6),
@@ -123,11 +125,14 @@ class World(RuleBasedStateMachine):
             match effect:
                 case e.PrepareWorktree():
                     assert effect.actor not in self.preparing
+                    assert effect.fresh == (effect.actor in self.fresh), "whom the operator wants fresh, no other"
+                    assert not (effect.fresh and effect.earlier and effect.earlier.set_aside), "old work stays away"
                     self.preparing[effect.actor] = effect
                 case e.StartSession(session=session):
                     key = (str(session.actor), session.attempt)
                     assert key not in self.ever_started, "law 1: an attempt was started twice"
                     self.ever_started.add(key)
+                    assert session.actor not in self.fresh, "it began in what it was to leave behind"
                     self.spawning[session.actor] = effect
                 case e.TidyWorktree():
                     made = self.state.actors[effect.actor].worktree
@@ -156,6 +161,7 @@ class World(RuleBasedStateMachine):
         who = self.pick(data, self.preparing)
         effect = self.preparing.pop(who)
         if ok:
+            self.fresh.discard(who)
             signal: s.AnySignal = s.WorktreePrepared(
                 at=self.at, actor=who, attempt=effect.attempt, path=effect.path, branch="b", base="c"
             )
@@ -270,15 +276,30 @@ class World(RuleBasedStateMachine):
         }
         self.give(orders[order])
 
-    @rule(really=st.integers(0, 4), scope=st.sampled_from([None, "unsettled", "failed", "all"]))
-    def the_dispatcher_is_killed_and_the_run_resumed(self, really: int, scope: ResumeScope | None) -> None:
+    @rule(
+        data=st.data(),
+        really=st.integers(0, 4),
+        scope=st.sampled_from([None, "unsettled", "failed", "all"]),
+        some_fresh=st.booleans(),
+    )
+    def the_dispatcher_is_killed_and_the_run_resumed(
+        self, data: st.DataObject, really: int, scope: ResumeScope | None, some_fresh: bool
+    ) -> None:
         if really:
             return
+        fresh = data.draw(st.sets(st.sampled_from(sorted(self.state.actors)))) if some_fresh else set()
         self.story.killed()
         began = [who for who in self.state.actors if any(key[0] == who for key in self.ever_started)]
         for place in (self.preparing, self.spawning, self.running, self.tidying):
             place.clear()
-        self.story.reopened(*began, scope=scope)
+        spent = {who: actor.all_cost_usd or 0.0 for who, actor in self.state.actors.items()}
+        actors = [self.state.actors[who] for who in fresh]
+        self.fresh |= {actor.spec.id for actor in actors if actor.attempt and actor.spec.use_worktree}
+        self.story.reopened(*began, scope=scope, fresh=fresh)
+        for actor in (self.state.actors[who] for who in fresh):
+            assert actor.phase in {Phase.QUEUED, *lifecycle.IN_FLIGHT}, "it is to begin again, however far it had come"
+            assert not actor.resume, "not in the session it had"
+            assert spent[actor.spec.id] == (actor.all_cost_usd or 0.0), "what it cost is not forgotten"
         self.take_effects()
 
     @invariant()

@@ -1,12 +1,14 @@
 """A run that is taken over by another dispatcher: killed anywhere, it comes to the same end."""
 
+from collections.abc import Callable
+
 import pytest
 
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
-from pitboss.model.run import ActorId, Failure, Heard, Phase, ResumeScope, Status, Usage
-from pitboss.testing.doubles import Story, a_result, a_run, a_task
+from pitboss.model.run import ActorId, EarlierWork, Failure, Heard, Phase, ResumeScope, SetAside, Status, Usage
+from pitboss.testing.doubles import RUN, Story, a_result, a_run, a_task
 
 
 def finish(story: Story) -> None:
@@ -193,6 +195,245 @@ def test_reports_of_the_old_attempt_change_nothing() -> None:
     assert before == story.state
 
 
+ASIDE = SetAside(ref=f"refs/pitboss/{RUN}/a", commit="5a7ed", files=2)
+
+
+def put_away(set_aside: SetAside | None = ASIDE) -> Story:
+    """One task has failed; its worktree was removed, and what it had left in it set aside."""
+    story = working("a", worktree_cleanup="always")
+    story.fails("a")
+    story.tidied("a", set_aside=set_aside)
+    story.killed()
+    return story
+
+
+def taken_up(story: Story) -> e.PrepareWorktree:
+    story.reopened("a")
+    story.when(s.GuardianUp(at=story.at, pid=2))
+    return story.asked(e.PrepareWorktree)[-1]
+
+
+def test_what_was_set_aside_is_wanted_back_in_the_next_worktree() -> None:
+    effect = taken_up(put_away())
+    assert f"refs/pitboss/{RUN}/a" == effect.ref
+    assert EarlierWork(cookie=f"{RUN}/a/1", base="c0ffee", created_branch=True, set_aside=ASIDE) == effect.earlier
+
+
+def test_nothing_is_wanted_back_while_its_worktree_stands() -> None:
+    story = working("a", worktree_cleanup="never")
+    story.fails("a")
+    story.killed()
+    effect = taken_up(story)
+    assert EarlierWork(cookie=f"{RUN}/a/1", base="c0ffee", created_branch=True) == effect.earlier
+    assert [None] == [first.earlier for first in story.asked(e.PrepareWorktree)[:1]]
+
+
+def test_it_is_wanted_back_until_the_worktree_is_made_and_not_after() -> None:
+    story = put_away()
+    taken_up(story)
+    story.killed()
+    again = taken_up(story)
+    assert (3, ASIDE) == (again.attempt, again.earlier and again.earlier.set_aside)
+
+    story.prepared("a", brought_back=ASIDE)
+    assert [ASIDE] == [fact.brought_back for fact in story.told(f.WorktreeMade)[1:]]
+    story.killed()
+    last = taken_up(story)
+    assert EarlierWork(cookie=f"{RUN}/a/3", base="c0ffee", created_branch=True) == last.earlier
+
+
+def test_a_worktree_that_could_not_be_made_again_leaves_what_is_set_aside_in_the_record() -> None:
+    story = put_away()
+    effect = taken_up(story)
+    tidied = len(story.asked(e.TidyWorktree))
+    story.when(s.WorktreeRefused(at=story.at, actor=ActorId("a"), attempt=effect.attempt, message="no"))
+    record = story.asked(e.PublishTask)[-1].record
+    assert (Status.SPAWN_FAILED, ASIDE) == (record.status, record.set_aside)
+    assert tidied == len(story.asked(e.TidyWorktree)), "there is none to be put away"
+    assert taken_up(story).earlier == effect.earlier
+
+
+def test_what_could_not_be_brought_back_is_said_in_the_record() -> None:
+    story = put_away()
+    taken_up(story)
+    story.prepared("a", message="the ref is gone")
+    finish(story)
+    assert "the ref is gone" == story.asked(e.PublishTask)[-1].record.note
+
+
+def test_what_was_found_in_a_worktrees_place_is_in_the_record_of_one_who_was_cut_off() -> None:
+    story = working("a")
+    story.killed()
+    taken_up(story)
+    story.prepared("a", set_aside=ASIDE)
+    assert ASIDE == story.actor("a").set_aside
+
+
+def begun_again(story: Story, *names: str, transcripts: tuple[str, ...] = ("a", "b")) -> None:
+    story.killed()
+    story.reopened(*transcripts, fresh=names)
+    story.when(s.GuardianUp(at=story.at, pid=2))
+
+
+def cut_off() -> Story:
+    return working("a", "b")
+
+
+def finishing() -> Story:
+    story = working("a", "b")
+    story.turn_ends("a")
+    return story
+
+
+def tidying() -> Story:
+    story = finishing()
+    story.gone("a")
+    assert Phase.TIDYING is story.actor("a").phase
+    return story
+
+
+def failed() -> Story:
+    story = working("a", "b", worktree_cleanup="always")
+    story.fails("a")
+    story.tidied("a", set_aside=ASIDE)
+    return story
+
+
+def succeeded() -> Story:
+    story = working("a", "b")
+    story.succeeds("a")
+    return story
+
+
+@pytest.mark.parametrize("before", [cut_off, finishing, tidying, failed, succeeded])
+def test_however_far_a_task_had_come_it_can_begin_again_from_the_start(before: Callable[[], Story]) -> None:
+    story = before()
+    spent = story.actor("a").all_cost_usd or 0.0
+    begun_again(story, "a")
+
+    (effect,) = [asked for asked in story.asked(e.PrepareWorktree) if asked.actor == "a" and asked.attempt == 2]
+    assert EarlierWork(cookie=f"{RUN}/a/1", base="c0ffee", created_branch=True) == effect.earlier
+    assert effect.fresh
+    story.prepared("a")
+    session = story.asked(e.StartSession)[-1].session
+    assert ("fresh-a", False, "do a") == (session.session_id, session.resume, session.prompt)
+    story.up("a")
+    story.turn_ends("a", a_result(0.25))
+    assert spent + 0.25 == story.actor("a").all_cost_usd
+
+
+def test_one_beside_it_goes_on_in_its_own_session() -> None:
+    story = working("a", "b")
+    begun_again(story, "a")
+    asked = {effect.actor: effect.fresh for effect in story.asked(e.PrepareWorktree)[2:]}
+    assert {"a": True, "b": False} == asked
+    assert story.actor("b").resume
+
+
+def test_a_fresh_session_has_an_id_of_its_own_even_if_the_old_one_left_no_transcript() -> None:
+    story = working("a")
+    begun_again(story, "a", transcripts=())
+    assert "fresh-a" == story.actor("a").session_id
+
+
+@pytest.mark.parametrize(
+    ("scope", "again"), [(None, ["b"]), ("unsettled", ["b"]), ("failed", ["a", "b"]), ("all", ["a", "b", "c"])]
+)
+def test_of_a_run_that_had_ended_only_those_named_begin_again(scope: ResumeScope | None, again: list[str]) -> None:
+    story = working("a", "b", "c", max_parallel=3, max_starts=3)
+    story.fails("a")
+    story.fails("b")
+    story.succeeds("c")
+    story.killed()
+
+    story.reopened("a", "b", "c", scope=scope, fresh=["b"])
+
+    requeued = story.told(f.ActorRequeued)
+    assert again == [fact.actor for fact in requeued]
+    assert ["b"] == [fact.actor for fact in requeued if fact.fresh]
+
+
+def test_it_is_asked_again_until_the_worktree_is_made_and_not_after() -> None:
+    story = working("a")
+    begun_again(story, "a")
+    begun_again(story, transcripts=())
+    effect = story.asked(e.PrepareWorktree)[-1]
+    assert (3, True, "fresh-a") == (effect.attempt, effect.fresh, story.actor("a").session_id)
+    assert effect.earlier is not None
+    assert f"{RUN}/a/1" == effect.earlier.cookie, "the work is that of the first attempt"
+
+    story.prepared("a", set_aside=ASIDE, message=f"kept as {ASIDE.ref}")
+    begun_again(story)
+    again = story.asked(e.PrepareWorktree)[-1]
+    assert (4, False, True) == (again.attempt, again.fresh, story.actor("a").resume)
+
+
+def test_killed_before_it_got_a_slot_it_is_still_to_begin_again() -> None:
+    story = working("a")
+    story.killed()
+    story.reopened("a", fresh=["a"])
+    story.killed()
+    story.reopened()
+    story.when(s.GuardianUp(at=story.at, pid=2))
+    assert story.asked(e.PrepareWorktree)[-1].fresh
+
+
+def test_one_that_waits_for_its_next_attempt_can_be_told_to_begin_again() -> None:
+    story = working("a")
+    story.killed()
+    story.reopened("a")
+    assert (Phase.QUEUED, True) == (story.actor("a").phase, story.actor("a").resume)
+    begun_again(story, "a")
+    assert (True, False) == (story.asked(e.PrepareWorktree)[-1].fresh, story.actor("a").resume)
+
+
+def test_one_that_never_began_simply_begins() -> None:
+    story = working("a", "b", max_parallel=1)
+    begun_again(story, "b")
+    assert [] == story.told(f.ActorRequeued)
+    assert Phase.QUEUED is story.actor("b").phase
+
+
+def test_refused_it_is_asked_for_again_when_the_task_is_taken_up_again() -> None:
+    story = working("a")
+    begun_again(story, "a")
+    story.when(s.WorktreeRefused(at=story.at, actor=ActorId("a"), attempt=2, message="checked out elsewhere"))
+    assert Status.SPAWN_FAILED is story.actor("a").status
+    begun_again(story, transcripts=())
+    assert (True, "fresh-a") == (story.asked(e.PrepareWorktree)[-1].fresh, story.actor("a").session_id)
+
+
+def test_without_a_worktree_only_the_session_is_fresh() -> None:
+    story = Story(a_run(a_task("a", use_worktree=False)))
+    story.up("a")
+    begun_again(story, "a")
+    session = story.asked(e.StartSession)[-1].session
+    assert ("fresh-a", False, "do a") == (session.session_id, session.resume, session.prompt)
+    assert not story.actor("a").fresh
+    story.up("a")
+    begun_again(story)
+    assert story.asked(e.StartSession)[-1].session.resume
+
+
+def test_a_task_that_continues_a_session_of_another_run_begins_again_without_it() -> None:
+    story = Story(a_run(a_task("a", resume_session_id="theirs")))
+    story.working("a")
+    first = story.asked(e.StartSession)[-1].session
+    assert ("theirs", True) == (first.session_id, first.resume)
+    begun_again(story, "a")
+    story.prepared("a")
+    session = story.asked(e.StartSession)[-1].session
+    assert ("fresh-a", False) == (session.session_id, session.resume)
+
+
+def test_where_its_old_work_is_kept_is_said_in_the_record() -> None:
+    story = working("a")
+    begun_again(story, "a")
+    story.prepared("a", set_aside=ASIDE, message=f"kept as {ASIDE.ref}")
+    finish(story)
+    assert f"kept as {ASIDE.ref}" == story.asked(e.PublishTask)[-1].record.note
+
+
 def test_what_a_log_tells_beyond_the_last_report_is_counted_with_the_attempt_that_used_it() -> None:
     story = working("a")
     story.when(s.UsageGrew(at=story.at, actor=ActorId("a"), attempt=1, usage=Usage(input=100)))
@@ -206,3 +447,18 @@ def test_what_a_log_tells_beyond_the_last_report_is_counted_with_the_attempt_tha
     story.turn_ends("a", a_result(0.25), Usage(input=7))
 
     assert (0.5 + 3.0 + 0.25, 2_000_007) == (story.actor("a").all_cost_usd, story.actor("a").all_usage.input)
+
+
+def test_what_an_earlier_attempt_had_set_aside_stays_named_when_a_later_one_left_nothing() -> None:
+    story = working("a", worktree_cleanup="always")
+    story.fails("a")
+    aside = SetAside(ref="refs/pitboss/r/a", commit="c0ffee", files=2)
+    story.when(s.WorktreeTidied(at=story.at, actor=ActorId("a"), attempt=1, removed=True, set_aside=aside))
+    story.killed()
+    story.reopened("a", scope="failed")
+    story.when(s.GuardianUp(at=story.at, pid=2))
+    story.working("a")
+    story.succeeds("a")
+
+    assert (Status.SUCCESS, aside) == (story.actor("a").status, story.actor("a").set_aside)
+    assert aside == story.asked(e.PublishTask)[-1].record.set_aside

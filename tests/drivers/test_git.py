@@ -256,7 +256,8 @@ from pitboss.model.run import ActorId
 async def main(top: str, pit: str, who: str, count: str) -> None:
     hands, signals = GitWorktrees(lambda: 0.0), []
     await asyncio.gather(*(hands.prepare(PrepareWorktree(actor=ActorId(f"{who}{n}"), attempt=1, directory=top,
-        path=f"{pit}/{who}{n}", name=f"pitboss-{who}{n}", branch=None, cookie="c"), signals.append)
+        path=f"{pit}/{who}{n}", name=f"pitboss-{who}{n}", branch=None, ref=f"refs/pitboss/{who}{n}", cookie="c"),
+        signals.append)
         for n in range(int(count))))
     for signal in signals:
         print(type(signal).__name__, getattr(signal, "message", ""))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from pitboss.model.effects import PrepareWorktree
+from pitboss.model.run import EarlierWork
 from support.git import Repository, git, new_repository, snapshot
 
 BRANCH = "pitboss-a-run"
@@ -30,7 +32,9 @@ def of_old(repo: Repository) -> Path:
 
 
 def wanting(repo: Repository, path: Path, *, branch: str | None = None) -> PrepareWorktree:
-    return replace(repo.wants("a", branch=branch), path=str(path), adopt=True)
+    left = EarlierWork(cookie="run/a/1", base="", created_branch=False)
+    plain = repo.wants("a", branch=branch)
+    return replace(plain, attempt=2, cookie="run/a/2", path=str(path), adopt=True, earlier=left)
 
 
 async def test_it_is_taken_over_with_all_that_is_in_it(repo: Repository) -> None:
@@ -106,3 +110,67 @@ async def test_one_that_was_deleted_is_made_anew_on_its_branch(repo: Repository)
     made = await repo.prepare(wanting(repo, path))
 
     assert tip == git(Path(made.path), "rev-parse", "HEAD")
+
+
+async def test_what_was_staged_in_one_that_was_deleted_is_set_aside_in_the_name_of_its_attempt(
+    repo: Repository,
+) -> None:
+    path = of_old(repo)
+    git(path, "add", "--all")
+    shutil.rmtree(path)
+
+    made = await repo.prepare(wanting(repo, path))
+
+    assert made.set_aside is not None
+    assert "draft" == repo("show", f"{made.set_aside.ref}:draft.txt")
+    assert "Pitboss-Attempt: run/a/1" in repo("show", "--no-patch", made.set_aside.ref)
+    assert "had vanished" in made.message
+    assert BRANCH in repo.branches()
+
+
+async def test_it_cannot_begin_again_from_the_start_and_is_left_alone(repo: Repository) -> None:
+    path = of_old(repo)
+    before, state = snapshot(path), repo.operators_state()
+    tip = git(path, "rev-parse", "HEAD")
+
+    message = await repo.refuse(replace(wanting(repo, path), fresh=True))
+
+    assert "cannot begin again from the start: Pitboss 0.9 did not tell where its branch began" in message
+    assert (before, state, tip) == (snapshot(path), repo.operators_state(), git(path, "rev-parse", "HEAD"))
+
+
+async def test_one_that_was_deleted_is_finished_after_a_kill_and_the_branch_is_never_ours(repo: Repository) -> None:
+    path = of_old(repo)
+    tip = git(path, "rev-parse", "HEAD")
+    shutil.rmtree(path)
+    repo("worktree", "prune")
+    repo("worktree", "add", "--quiet", "--no-checkout", str(path), BRANCH)  # as far as a killed attempt of ours got
+
+    made = await repo.prepare(wanting(repo, path))
+
+    assert (tip, False) == (made.base, made.created_branch)
+    assert "done\n" == (path / "done.txt").read_text()
+    assert (await repo.tidy(made)).removed
+    assert BRANCH in repo.branches(), "what 0.9 had committed to it is there and nowhere else"
+
+
+async def test_the_same_where_nothing_but_the_branch_told_that_there_was_an_attempt(repo: Repository) -> None:
+    path = of_old(repo)
+    repo("worktree", "remove", "--force", str(path))
+    plain = repo.wants("a")
+    repo("worktree", "add", "--quiet", "--no-checkout", plain.path, BRANCH)
+
+    made = await repo.prepare(plain)
+
+    assert not made.created_branch
+    assert (await repo.tidy(made)).removed
+    assert BRANCH in repo.branches()
+
+
+async def test_one_that_was_deleted_with_nothing_on_its_branch_leaves_that_too(repo: Repository) -> None:
+    path = repo.top.with_name(f"repo-{BRANCH}")
+    repo("branch", BRANCH)
+    made = await repo.prepare(wanting(repo, path))
+    assert not made.created_branch
+    assert (await repo.tidy(made)).removed
+    assert BRANCH in repo.branches()

@@ -68,3 +68,8 @@ async def test_whatever_an_agent_did_can_be_restored(repo: Repository, acts: lis
     assert report.branch_deleted == (report.set_aside is None and head == made.base)
     if report.set_aside is None and not report.branch_deleted:
         assert head == repo("rev-parse", made.branch)
+    again = await repo.prepare(repo.again(made, report))
+    if again.brought_back == report.set_aside:
+        assert expected == snapshot(folder(again))
+    else:  # saved on another commit than the branch's
+        assert "could not be laid over" in again.message

@@ -79,11 +79,11 @@ def resume(pit: Pit, *words: str) -> Ended:
     return pit.pitboss("resume", *words, "--run-dir", str(pit.runs))
 
 
-def refused(pit: Pit) -> str:
+def refused(pit: Pit, *words: str) -> str:
     """A resume that is refused with one sentence, and leaves the run's folder as it was."""
     (folder,) = pit.runs.iterdir()
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    ended = resume(pit)
+    ended = resume(pit, *words)
     assert 2 == ended.code, ended.err
     assert "Traceback" not in ended.err
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -280,6 +280,33 @@ tools = [{ name = "Bash", input = { command = "echo two >> draft", description =
 def test_what_ended_well_has_nothing_to_resume(pit: Pit, old: Legacy) -> None:
     old.write([old.task("a")], [a_record("a")])
     assert "nothing to resume" in refused(pit)
+
+
+def test_what_0_9_began_in_a_worktree_cannot_begin_again_from_the_start(pit: Pit, old: Legacy) -> None:
+    tree = old.worktree("a")
+    old.write([old.task("a")], [a_record("a", "Failed", worktree_path=str(tree))])
+    why = "a in run {} cannot begin again from the start: Pitboss 0.9 began there"
+    assert why.format(old.id) in refused(pit, "--fresh", "a")
+    assert "one\n" == (tree / "draft").read_text()
+
+    assert 0 == resume(pit).code
+    again = resume(pit, "--fresh", "a")
+    assert 2 == again.code
+    assert why.format(old.id) in again.err, "where it was taken over is not where it began"
+    assert {"a": "Success"} == pit.run.statuses()
+
+
+def test_without_a_worktree_what_0_9_did_can_begin_again_in_a_new_session(pit: Pit, old: Legacy) -> None:
+    session = old.transcript(1)
+    done = a_record("a", claude_session_id=session)
+    old.write([old.task("a", use_worktree=False), old.task("b")], [done, a_record("b", "Failed")])
+    old.play([])
+
+    ended = resume(pit, "--fresh", "a")
+
+    assert (1, {"a": "Success", "b": "Failed"}) == (ended.code, pit.run.statuses()), ended.err
+    (admitted,) = pit.run.told("ActorAdmitted")
+    assert ("a", True) == (admitted["actor"], admitted["session_id"] != session)
 
 
 def test_a_run_with_a_lead_is_refused(pit: Pit, old: Legacy) -> None:

@@ -139,6 +139,87 @@ def test_a_run_that_ended_with_failures_takes_those_up(pit: Pit) -> None:
     assert 2 == len((pit.run.path / "summary.jsonl").read_text().splitlines())
 
 
+def test_what_was_set_aside_of_a_failed_task_lies_in_its_next_worktree(pit: Pit) -> None:
+    draft = {"tool": "Bash", "input": {"command": "echo draft > draft"}}
+    pit.dispatch(pit.manifest({"a": [draft, {"exit": 3}]}, worktree_cleanup="always"))
+    assert not (pit.run.path / "worktrees" / "a").exists()
+
+    resume(pit)
+
+    made = pit.run.told("WorktreeMade", "a")
+    assert [False, True] == ["brought_back" in fact for fact in made]
+    assert made[0]["base"] == made[1]["base"]
+    aside = pit.run.record("a")["set_aside"]
+    assert isinstance(aside, dict)
+    assert aside["ref"].endswith("/a.2"), "the second attempt had it, and left it once more"
+    assert "draft" == pit.git("show", f"{aside['ref']}:draft")
+
+
+def test_a_task_begins_again_from_the_start_and_its_old_work_is_kept(pit: Pit) -> None:
+    seen = pit.place / "seen"
+    pit.env |= {"COMMIT": "git -c user.name=a -c user.email=a@b commit -qm", "SEEN": str(seen)}
+    look = {"tool": "Bash", "input": {"command": "(git log --format=%s; ls) >> $SEEN"}}
+    work = {"tool": "Bash", "input": {"command": "echo one > one && git add -A && $COMMIT one && echo draft > draft"}}
+    pit.dispatch(pit.manifest({"a": [look, work, {"exit": 3}], "b": "go", "c": [{"exit": 3}]}))
+    branch = f"pitboss-a-{pit.run.path.name}"
+    old, base = pit.git("rev-parse", branch), pit.git("rev-parse", "main")
+    pit.git("commit", "-q", "--allow-empty", "-m", "the operator goes on")
+
+    resume(pit, "--fresh", "a")
+
+    run = pit.run
+    assert ["first", "README"] * 2 == seen.read_text().split(), "it finds what it found the first time"
+    assert {"a": 2, "b": 1, "c": 1} == {name: len(run.told("ActorAdmitted", name)) for name in "abc"}
+    first, second = run.told("ActorAdmitted", "a")
+    assert first["session_id"] != second["session_id"]
+    assert [base, base] == [fact["base"] for fact in run.told("WorktreeMade", "a")]
+    ref = f"refs/pitboss/{run.path.name}/a"
+    assert old == pit.git("rev-parse", f"{ref}^")
+    assert "draft" == pit.git("show", f"{ref}:draft")
+    assert ref in str(run.record("a")["note"])
+    assert 1 == int(pit.git("rev-list", "--count", f"{base}..{branch}"))
+
+    back = pit.pitboss("restore", "latest", "a", "--into", str(pit.place / "back"), "--run-dir", str(pit.runs))
+
+    assert 0 == back.code, back.err
+    assert (old, "?? draft") == tuple(
+        pit.git(*words, cwd=pit.place / "back") for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+    )
+
+
+def test_a_dispatcher_killed_while_a_task_is_to_begin_again_is_followed_by_one_that_sees_to_it(pit: Pit) -> None:
+    cut_off(pit, {"a": CUT_OFF})
+    branch = f"pitboss-a-{pit.run.path.name}"
+    # Within the same second the next attempt's commit would be the very same one.
+    pit.git("commit", "-q", "--amend", "-m", "another", cwd=pit.run.path / "worktrees" / "a")
+    old, base = pit.git("rev-parse", branch), pit.git("rev-parse", "main")
+    process = pit.start("resume", "--fresh", "a", "--run-dir", str(pit.runs))
+    pit.until(lambda run: run.told("AttemptLost", "a"))
+    process.kill()
+    process.communicate()
+
+    process = pit.start("resume", "--run-dir", str(pit.runs))
+    run = pit.until(lambda run: [fact for fact in run.told("SessionOpened", "a") if str(fact["attempt"]) > "1"])
+    process.send_signal(signal.SIGTERM)
+    pit.finish(process)
+
+    ref = f"refs/pitboss/{run.path.name}/a"
+    assert [ref] == pit.git("for-each-ref", "--format=%(refname)", "refs/pitboss").split()
+    assert (old, "draft") == (pit.git("rev-parse", f"{ref}^"), pit.git("show", f"{ref}:draft"))
+    assert {base} == {str(fact["base"]) for fact in run.told("WorktreeMade", "a")}
+    assert old not in pit.git("rev-list", branch).split()
+
+
+def test_a_task_nobody_knows_cannot_begin_again(pit: Pit) -> None:
+    pit.dispatch(pit.manifest({"a": "go", "b": "go"}))
+    before = pit.run.facts
+
+    refused = resume(pit, "--fresh", "x")
+
+    assert (2, True) == (refused.code, "no task 'x'" in refused.err and "there are: a, b" in refused.err)
+    assert (before, True) == (pit.run.facts, (pit.run.path / "summary.json").exists())
+
+
 def test_it_works_from_elsewhere_without_the_manifest_and_after_many_crashes(pit: Pit) -> None:
     cut_off(pit, {"a": CUT_OFF})
     (pit.place / "pit.toml").unlink()

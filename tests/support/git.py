@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from pitboss.drivers.git import GitWorktrees
 from pitboss.model.effects import PrepareWorktree, TidyWorktree
-from pitboss.model.run import ActorId
+from pitboss.model.run import ActorId, EarlierWork
 from pitboss.model.signals import Signal, WorktreePrepared, WorktreeRefused, WorktreeTidied
 
 S = TypeVar("S", bound=Signal)
@@ -46,6 +47,7 @@ class Repository:
             path=str(self.pit / actor),
             name=f"pitboss-{actor}-run",
             branch=branch,
+            ref=f"refs/pitboss/run/{actor}",
             cookie=f"run/{actor}/1",
         )
 
@@ -64,6 +66,21 @@ class Repository:
         (signal,) = signals
         assert isinstance(signal, kind), signal
         return signal
+
+    def again(
+        self, made: WorktreePrepared, report: WorktreeTidied | None = None, *, attempt: int = 2
+    ) -> PrepareWorktree:
+        """What is asked for the next attempt of an actor, after its worktree was tidied or not."""
+        earlier = EarlierWork(
+            cookie=f"run/{made.actor}/{made.attempt}",
+            base=made.base,
+            created_branch=made.created_branch,
+            branch_deleted=report is not None and report.branch_deleted,
+            set_aside=report.set_aside if report else None,
+        )
+        branch = None if made.branch.startswith("pitboss-") else made.branch
+        cookie = f"run/{made.actor}/{attempt}"
+        return replace(self.wants(made.actor, branch=branch), attempt=attempt, cookie=cookie, earlier=earlier)
 
     def tidying(self, made: WorktreePrepared, *, remove: bool = True, attempt: int = 1) -> TidyWorktree:
         return TidyWorktree(

@@ -163,7 +163,8 @@ def test_a_run_of_an_older_pitboss_is_seen_alike(tmp_path: Path) -> None:
 
 def test_a_half_written_last_record_does_not_hide_the_others(tmp_path: Path) -> None:
     old_run(tmp_path, [json.dumps(RECORD) + "\n", '{"task_id": "tw'])
-    assert ["one"] == [record.task_id for record in client.open_run(tmp_path, OLD).records]
+    run = client.open_run(tmp_path, OLD)
+    assert (["one"], 1) == ([record.task_id for record in run.records], run.damaged)
 
 
 def test_a_damaged_summary_is_bypassed(tmp_path: Path) -> None:

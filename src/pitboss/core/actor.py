@@ -10,6 +10,8 @@ from msgspec.structs import replace
 from pitboss.core.lifecycle import HAS_PROCESS
 from pitboss.model import facts as f
 from pitboss.model import tree_facts as t
+from pitboss.model.approval_facts import ApprovalDecided, ApprovalFact, ApprovalRequested, ApprovalTakenUp
+from pitboss.model.approvals import Decision
 from pitboss.model.effects import Rung
 from pitboss.model.run import (
     ActorId,
@@ -26,7 +28,23 @@ from pitboss.model.run import (
 )
 from pitboss.model.tree import Envelope, Message
 
-__all__ = ["Actor", "Stopping", "Worktree", "adopted", "paused", "requeued", "spawned", "stopped", "thawed"]
+__all__ = [
+    "FLAT",
+    "Actor",
+    "Stopping",
+    "Worktree",
+    "adopted",
+    "layer_of",
+    "paused",
+    "requeued",
+    "ruled",
+    "spawned",
+    "stopped",
+    "thawed",
+]
+
+FLAT = "*"
+"""The one layer of a flat run; no actor can be called so."""
 
 
 class Worktree(Frozen, frozen=True, kw_only=True):
@@ -40,6 +58,10 @@ class Worktree(Frozen, frozen=True, kw_only=True):
     removed: bool = False
     branch_deleted: bool = False
     """Nothing was ever committed to the branch we made, so it went with the worktree."""
+    attempt: int = 0
+    """The attempt it was made for last."""
+    message: str = ""
+    """What became of earlier work, if it does not simply lie in it."""
     foreign: bool = False
     """Pitboss 0.9 made it, and no attempt of ours has taken it over yet: it is left alone."""
 
@@ -63,6 +85,10 @@ class Actor(Frozen, frozen=True, kw_only=True):
     session_id: str = ""
     resume: bool = False
     """The next attempt, or the present one, continues a session that an earlier one began."""
+    fresh: bool = False
+    """Its next worktree is to begin where the first one did; until that is made, whoever takes over asks again."""
+    beginning_unknown: bool = False
+    """Pitboss 0.9 began it, and did not write down where its branch began: it cannot begin there again."""
     first_at: float = 0.0
     """When it first got a slot."""
     past_usage: Usage = Usage()
@@ -127,6 +153,12 @@ class Actor(Frozen, frozen=True, kw_only=True):
     """How long the present attempt stood still: its time-out does not count that."""
     pauses: int = 0
     reprompts: int = 0
+    asked: int = 0
+    """Requests for approval; how they were answered is counted in the next two."""
+    approved: int = 0
+    rejected: int = 0
+    refused: Decision | None = None
+    """The last answer, if it was a no and nothing was done since."""
 
     @property
     def all_usage(self) -> Usage:
@@ -137,6 +169,13 @@ class Actor(Frozen, frozen=True, kw_only=True):
     def all_cost_usd(self) -> float | None:
         """Money of all its attempts; ``None`` while nothing is known."""
         return None if self.cost_usd is None and not self.past_cost_usd else self.past_cost_usd + (self.cost_usd or 0)
+
+
+def layer_of(actor: Actor) -> str:
+    """The layer that an actor's calls reach: its own if it leads one, else that of whoever spawned it."""
+    if actor.role in {"lead", "sublead"}:
+        return actor.spec.id
+    return actor.parent or FLAT
 
 
 def spawned(fact: t.ActorSpawned) -> Actor:
@@ -156,7 +195,14 @@ def spawned(fact: t.ActorSpawned) -> Actor:
 def requeued(actor: Actor, fact: f.AttemptLost | f.ActorRequeued) -> Actor:
     """An actor that waits for its next attempt."""
     kept = _between_attempts(actor)
-    return replace(kept, session_id=fact.session_id, resume=fact.resume, log_offset=fact.log_offset, cut_off=True)
+    return replace(
+        kept,
+        session_id=fact.session_id,
+        resume=fact.resume,
+        fresh=fact.fresh,
+        log_offset=fact.log_offset,
+        cut_off=not fact.fresh,
+    )
 
 
 def paused(actor: Actor, fact: t.ActorPaused) -> Actor:
@@ -179,6 +225,8 @@ def _between_attempts(actor: Actor) -> Actor:
         idempotency_key=actor.idempotency_key,
         attempt=actor.attempt,
         session_id=actor.session_id,
+        beginning_unknown=actor.beginning_unknown,
+        fresh=actor.fresh,
         first_at=actor.first_at,
         past_usage=actor.all_usage,
         past_cost_usd=actor.all_cost_usd or 0.0,
@@ -192,7 +240,25 @@ def _between_attempts(actor: Actor) -> Actor:
         waited_for=actor.waited_for,
         pauses=actor.pauses,
         reprompts=actor.reprompts,
+        asked=actor.asked,
+        approved=actor.approved,
+        rejected=actor.rejected,
+        refused=actor.refused,
     )
+
+
+def ruled(actor: Actor, fact: ApprovalFact) -> Actor:
+    """An actor that has asked, or was answered."""
+    match fact:
+        case ApprovalRequested():
+            return replace(actor, asked=actor.asked + 1)
+        case ApprovalDecided(ruling=ruling, heard=heard):
+            counted = replace(
+                actor, approved=actor.approved + ruling.approved, rejected=actor.rejected + (not ruling.approved)
+            )
+            return replace(counted, refused=None if ruling.approved else ruling) if heard else counted
+        case ApprovalTakenUp():
+            return actor
 
 
 def thawed(actor: Actor, at: float) -> Actor:
@@ -212,10 +278,16 @@ def adopted(actor: Actor, fact: f.ActorAdopted) -> Actor:
             created_branch=False,
             cwd=fact.worktree,
             removed=fact.worktree_removed,
+            attempt=fact.attempt,
             foreign=True,
         )
     known = replace(
-        actor, attempt=fact.attempt, session_id=fact.session_id, first_at=fact.started_at, worktree=worktree
+        actor,
+        attempt=fact.attempt,
+        session_id=fact.session_id,
+        beginning_unknown=fact.attempt > 0 and actor.spec.use_worktree,
+        first_at=fact.started_at,
+        worktree=worktree,
     )
     if fact.status is None:
         past = fact.cost_usd or 0.0

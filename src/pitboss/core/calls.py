@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from pitboss.core import coordination, looking, spawning, steering, tree, waiting
+from pitboss.core import approvals, coordination, looking, spawning, steering, tree, waiting
 from pitboss.core.decision import Decision
 from pitboss.model import calls as c
 from pitboss.model import signals as s
@@ -14,7 +14,7 @@ from pitboss.model.answers import refused
 def handle(d: Decision, signal: s.CallMade) -> None:
     """Answer a call, or have it wait."""
     caller, call = d.actor(signal.actor), signal.call
-    if isinstance(call, c.TreeCall) and caller.role not in {"lead", "sublead"}:
+    if isinstance(call, c.TreeCall | c.ProposePlan) and caller.role not in {"lead", "sublead"}:
         word = type(call).__name__
         message = f"this tool ({word}) is not available to workers: depth-2 is the deepest"
         d.answer(signal, refused("forbidden", message))
@@ -33,7 +33,7 @@ def handle(d: Decision, signal: s.CallMade) -> None:
         case c.CancelWorker() | c.PauseWorker() | c.ContinueWorker() | c.RepromptWorker():
             steering.handle(d, signal, call)
         case c.RequestApproval() | c.ProposePlan() | c.PermissionPrompt():
-            d.answer(signal, refused("unavailable", "approvals are not available in this run"))
+            approvals.handle(d, signal, call)
         case c.KvGet() | c.KvSet() | c.KvCas() | c.KvDelete() | c.KvList() | c.KvWait():
             coordination.handle_store(d, signal, tree.layer_of(caller), call)
         case c.LeaseAcquire() | c.LeaseRelease() | c.LeaseList() | c.RunLeaseAcquire() | c.RunLeaseRelease():

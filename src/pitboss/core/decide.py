@@ -10,6 +10,7 @@ from typing import NamedTuple, assert_never
 
 from pitboss.core import (
     admission,
+    approvals,
     ledger,
     lifecycle,
     reopening,
@@ -77,6 +78,7 @@ def _consequence(d: Decision, fact: f.AnyFact) -> None:
         case f.ActorSettled(actor=who):
             waiting.actor_ended(d, who)
             waiting.released_by(d, who)
+            approvals.caller_ended(d, who)
         case f.SessionOpened(actor=who):
             steering.deliver(d, who)
         case t.ActorThawed(actor=who):
@@ -133,6 +135,8 @@ def _handle(d: Decision, signal: s.RunSignal) -> None:  # noqa: C901 - a flat ma
             _guardian_lost(d, message)
         case s.ClaudeProbed(version=version):
             d.note(f.ClaudeIdentified(at=d.at, version=version))
+        case s.ApprovalAnswered():
+            approvals.answered(d, signal)
         case s.JournalRefused(message=message):
             if not d.state.draining:
                 d.note(f.DrainBegan(at=d.at, by=message, ordered=False))
@@ -157,6 +161,7 @@ def _tick(d: Decision) -> None:
         limit, until = admission.after_recovery_step(d.state, d.at)
         d.note(f.StartsRecovered(at=d.at, limit=limit, until=until))
     waiting.expire(d)
+    approvals.expire(d)
     # After a long sleep several may be due for one actor: the earliest counts, the others are void with it.
     met: set[ActorId] = set()
     for deadline in sorted(supervision.deadlines(d.state), key=lambda deadline: deadline.at):

@@ -12,7 +12,7 @@ from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
 from pitboss.model.about import About
 from pitboss.model.answers import Answer, Refused
-from pitboss.model.run import ActorId, Certificate, Phase, Session, Status
+from pitboss.model.run import ActorId, Certificate, EarlierWork, Phase, Session, Status
 from pitboss.model.tree import Awaited
 
 INTERRUPTED = Answer({"interrupted": True, "reason": "a message is waiting for you; it follows this answer"})
@@ -48,6 +48,11 @@ class Decision:
     def answer(self, call: s.CallMade | Wait, answer: Answer | Refused) -> None:
         """Answer a tool call; a refusal is an answer too."""
         self.ask(e.AnswerCall(actor=call.actor, attempt=call.attempt, call_id=call.call_id, answer=answer))
+
+    def reply(self, order_id: str, answer: Answer | Refused) -> None:
+        """Tell an operator what came of an order, if somebody waits to hear it."""
+        if order_id:
+            self.ask(e.AnswerOrder(order_id=order_id, answer=answer))
 
     def wait(self, call: s.CallMade, awaited: Awaited, timeout_secs: float | None) -> None:
         """Have a tool call wait, ``None`` for as long as it takes; not while a message for its caller is waiting."""
@@ -91,9 +96,26 @@ class Decision:
                 path=tree.path if tree is not None and not tree.removed else usual,
                 name=name,
                 branch=spec.branch,
+                ref=self._ref(actor_id),
                 cookie=self._cookie(actor_id),
+                earlier=self._earlier(actor_id),
+                fresh=self.actor(actor_id).fresh,
                 adopt=foreign,
             )
+        )
+
+    def _earlier(self, actor_id: ActorId) -> EarlierWork | None:
+        """What the actor's next worktree may have to be made from, if it ever had one."""
+        actor = self.actor(actor_id)
+        tree = actor.worktree
+        if tree is None:
+            return None
+        return EarlierWork(
+            cookie=self._cookie(actor_id, tree.attempt),
+            base=tree.base,
+            created_branch=tree.created_branch,
+            branch_deleted=tree.branch_deleted,
+            set_aside=actor.set_aside if tree.removed and not actor.fresh else None,
         )
 
     def start_session(self, actor_id: ActorId) -> None:
@@ -108,7 +130,7 @@ class Decision:
             cwd=actor.worktree.cwd if actor.worktree else spec.directory,
             prompt=resumption.prompt(actor),
             session_id=actor.session_id,
-            resume=actor.resume or spec.resume_session_id is not None,
+            resume=actor.resume or actor.session_id == spec.resume_session_id,
             model=spec.model,
             effort=spec.effort,
             tools=spec.tools,
@@ -116,6 +138,7 @@ class Decision:
             mcp_servers=run.mcp_servers,
             role=actor.role,
             spawns_subleads=run.tree is not None and run.tree.allow_subleads and actor.role == "lead",
+            judged=any(rule.sees_deeds for rule in run.policy.rules),
             asks_permission=run.tree is not None and run.tree.permission_routing == "path_b",
             budget_usd=actor.allotment_usd,
             log_dir=f"{run.run_dir}/tasks/{actor_id}",
@@ -171,7 +194,8 @@ class Decision:
         """Its processes are gone: see to its worktree, then settle it."""
         actor, run = self.actor(actor_id), self.state.spec
         tree = actor.worktree
-        if tree is None or tree.foreign:  # one that could not be taken over is not ours to put away
+        # Of what was removed before, all is recorded; one of 0.9 that could not be taken over is not ours to put away.
+        if tree is None or tree.removed or tree.foreign:
             self.settle(actor_id)
             return
         status = supervision.verdict(actor)
@@ -191,7 +215,7 @@ class Decision:
                 base=tree.base,
                 created_branch=tree.created_branch,
                 remove=True,
-                ref=f"refs/pitboss/{run.run_id}/{actor_id}",
+                ref=self._ref(actor_id),
                 cookie=self._cookie(actor_id),
             )
         )
@@ -206,5 +230,9 @@ class Decision:
         if status is not Status.SUCCESS and self.state.spec.halt_on_failure and not self.state.draining:
             self.note(f.DrainBegan(at=self.at, by=f"halt_on_failure: {actor_id} ended as {status}", ordered=False))
 
-    def _cookie(self, actor_id: ActorId) -> str:
-        return f"{self.state.spec.run_id}/{actor_id}/{self.actor(actor_id).attempt}"
+    def _cookie(self, actor_id: ActorId, attempt: int | None = None) -> str:
+        number = self.actor(actor_id).attempt if attempt is None else attempt
+        return f"{self.state.spec.run_id}/{actor_id}/{number}"
+
+    def _ref(self, actor_id: ActorId) -> str:
+        return f"refs/pitboss/{self.state.spec.run_id}/{actor_id}"

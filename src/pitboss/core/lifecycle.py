@@ -5,10 +5,11 @@
        └──────────┴───────────┴──────────────────────────────┘
 
 Back to ``queued`` leads only a resume: an attempt that was cut off with its dispatcher, or a settled actor that is
-taken up again. From ``queued`` straight to ``settled`` leads only an adoption: the record is one of Pitboss 0.9.
-A task without a worktree skips ``preparing``; one whose worktree or process could not be had goes straight to its end.
-``state.evolve`` asks here before it moves an actor: an illegal step is our bug, raises, and changes nothing. A late
-report is not an illegal step: ``decide`` ignores it by rule and records that it did.
+taken up again, or any whose work is to be done again from the start. From ``queued`` straight to ``settled`` leads only
+an adoption: the record is one of Pitboss 0.9. A task without a worktree skips ``preparing``; one whose worktree or
+process could not be had goes straight to its end. ``state.evolve`` asks here before it moves an actor: an illegal step
+is our bug, raises, and changes nothing. A late report is not an illegal step: ``decide`` ignores it by rule and records
+that it did.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ NEXT = MappingProxyType(
         Phase.FINISHING: frozenset({Phase.TIDYING, Phase.QUEUED}),
         Phase.STOPPING: frozenset({Phase.PAUSED, Phase.TIDYING, Phase.QUEUED}),
         Phase.PAUSED: frozenset({Phase.QUEUED, Phase.TIDYING}),
-        Phase.TIDYING: frozenset({Phase.SETTLED}),
+        Phase.TIDYING: frozenset({Phase.SETTLED, Phase.QUEUED}),
         Phase.SETTLED: frozenset({Phase.QUEUED}),
     }
 )

@@ -3,10 +3,13 @@
 The survey in the signal says that nothing of the old dispatcher runs any more, and whose session can be continued.
 Every actor is then taken up from where the journal left it, exactly once: who was cut off gets another attempt in its
 own worktree and session; whose work had ended is settled; who was being put away is put away again, which is
-idempotent; who is settled stays so, unless the operator wants more.
+idempotent; who is settled stays so, unless the operator wants more. Whom the operator wants fresh begins again from the
+start, however far it had come.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from pitboss.core import prices
 from pitboss.core.decision import Decision
@@ -17,22 +20,30 @@ from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
-from pitboss.model.run import Certificate, Heard, Phase, ResumeScope, Status
+from pitboss.model.run import ActorId, Certificate, Heard, Phase, ResumeScope, Status
 
 
-def worth_resuming(state: RunState, scope: ResumeScope | None) -> bool:
+def worth_resuming(state: RunState, scope: ResumeScope | None, fresh: Collection[ActorId] = ()) -> bool:
     """True unless the run had ended and nobody in it is to be taken up again."""
     return (
         state.exit_code is None
         or scope == "all"
+        or bool(fresh)
         or bool(state.waiting)
         or any(_is_unfinished(state, actor) for actor in state.actors.values())
     )
 
 
+def without_beginning(state: RunState, fresh: Collection[ActorId]) -> list[ActorId]:
+    """Those of ``fresh`` who cannot begin again from the start, as nobody knows where that was."""
+    return [name for name in fresh if name not in state.actors or state.actors[name].beginning_unknown]
+
+
 def reopen(d: Decision, signal: s.Reopened) -> None:
     """Take the run over."""
-    scope: ResumeScope = signal.scope or ("unsettled" if d.state.exit_code is None else "failed")
+    # Who names the one to begin again has chosen; the others that failed were not meant.
+    rest: ResumeScope = "unsettled" if d.state.exit_code is None or signal.fresh else "failed"
+    scope = signal.scope or rest
     d.note(
         f.RunReopened(
             at=d.at,
@@ -55,26 +66,29 @@ def reopen(d: Decision, signal: s.Reopened) -> None:
 def _take_up(d: Decision, actor: Actor, signal: s.Reopened, scope: ResumeScope) -> None:
     if actor.spec.id in signal.heard:
         actor = _count_again(d, actor, signal.heard[actor.spec.id])
+    named = actor.spec.id in signal.fresh
     match actor.phase:
         case Phase.QUEUED | Phase.PAUSED:
-            pass
+            if named and actor.attempt:
+                d.note(_requeued(d, actor, signal, again=True))
         case Phase.SETTLED:
-            if scope == "all" or (scope == "failed" and _is_unfinished(d.state, actor)):
+            if named or scope == "all" or (scope == "failed" and _is_unfinished(d.state, actor)):
                 d.note(_requeued(d, actor, signal, again=actor.status is Status.SUCCESS))
-        case Phase.TIDYING:
+        case Phase.TIDYING if not named:
             d.tidy(actor.spec.id)
-        case _ if _was_pausing(actor):
+        case _ if _was_pausing(actor) and not named:
             d.note(_paused(d, actor, signal))
-        case _ if _was_over(actor):
+        case _ if _was_over(actor) and not named:
             _end(d, actor)
         case _:
-            resume = _can_resume(actor, signal)
+            resume = not named and _can_resume(actor, signal)
             d.note(
                 f.AttemptLost(
                     **d.about(actor.spec.id),
                     certificate=Certificate(exit_code=None),
                     session_id=_next_session(actor, signal, resume=resume),
                     resume=resume,
+                    fresh=named or actor.fresh,
                     log_offset=signal.log_sizes.get(actor.spec.id, 0),
                 )
             )
@@ -137,11 +151,13 @@ def _end(d: Decision, actor: Actor) -> None:
 
 def _requeued(d: Decision, actor: Actor, signal: s.Reopened, *, again: bool) -> f.ActorRequeued:
     """``again``: its work was done and is wanted once more, so its session is not continued."""
-    resume = not again and _can_resume(actor, signal)
+    named = actor.spec.id in signal.fresh
+    resume = not again and not named and _can_resume(actor, signal)
     return f.ActorRequeued(
         **d.about(actor.spec.id),
         session_id=_next_session(actor, signal, resume=resume),
         resume=resume,
+        fresh=named or actor.fresh,
         log_offset=signal.log_sizes.get(actor.spec.id, 0),
     )
 
@@ -152,6 +168,7 @@ def _can_resume(actor: Actor, signal: s.Reopened) -> bool:
 
 def _next_session(actor: Actor, signal: s.Reopened, *, resume: bool) -> str:
     """The same session where it goes on, or where its id is still free; else a fresh one."""
-    if resume or not _can_resume(actor, signal):
+    named = actor.spec.id in signal.fresh
+    if resume or not (named or _can_resume(actor, signal)):
         return actor.session_id
     return signal.fresh_ids[actor.spec.id]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import assert_never
 
-from pitboss.core import admission, calls, lifecycle, prices, waiting
+from pitboss.core import admission, approvals, calls, lifecycle, prices, waiting
 from pitboss.core.decision import Decision
 from pitboss.core.state import Actor
 from pitboss.model import effects as e
@@ -25,6 +25,7 @@ EXPECTED = MappingProxyType(
         s.SpawnRefused: lifecycle.HAS_PROCESS,
         s.SessionReady: lifecycle.HAS_PROCESS,
         s.ToolCalled: lifecycle.HAS_PROCESS,
+        s.DeedAsked: lifecycle.HAS_PROCESS,
         s.CallMade: lifecycle.HAS_PROCESS,
         s.CallDropped: lifecycle.HAS_PROCESS,
         s.UsageGrew: lifecycle.HAS_PROCESS,
@@ -84,6 +85,8 @@ def _take(d: Decision, report: s.AnyReport, actor: Actor) -> None:  # noqa: C901
                     verdict="allow",
                 )
             )
+        case s.DeedAsked():
+            approvals.judge(d, report)
         case s.CallMade():
             calls.handle(d, report)
         case s.CallDropped():
@@ -127,6 +130,9 @@ def _worktree_prepared(d: Decision, report: s.WorktreePrepared) -> None:
             base=report.base,
             created_branch=report.created_branch,
             cwd=report.cwd or report.path,
+            brought_back=report.brought_back,
+            set_aside=report.set_aside,
+            message=report.message,
         )
     )
     d.ask(e.PublishWorktree(actor=report.actor, path=report.path))

@@ -17,10 +17,10 @@ def prompt(actor: Actor) -> str:
     One that continues a session which was cut off repeats the task, so that nothing depends on what was remembered;
     one that was paused gets what it was told when it was to go on.
     """
-    if actor.told and not actor.cut_off:
-        return actor.told
     if not actor.resume:
         return actor.spec.prompt
+    if actor.told and not actor.cut_off:
+        return actor.told
     parts = [_CUT_OFF]
     if actor.waited_for:
         what = " and for ".join(actor.waited_for)

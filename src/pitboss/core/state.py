@@ -12,12 +12,26 @@ import msgspec
 from msgspec.structs import replace
 
 from pitboss.core import leases, lifecycle, store, words
-from pitboss.core.actor import Actor, Stopping, Worktree, adopted, paused, requeued, spawned, stopped, thawed
+from pitboss.core.actor import (
+    Actor,
+    Stopping,
+    Worktree,
+    adopted,
+    layer_of,
+    paused,
+    requeued,
+    ruled,
+    spawned,
+    stopped,
+    thawed,
+)
 from pitboss.core.leases import Leases
 from pitboss.core.store import Store
 from pitboss.errors import OurFault
+from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
 from pitboss.model import tree_facts as t
+from pitboss.model.approvals import Approval, Decision, Pending
 from pitboss.model.run import (
     ActorId,
     Failure,
@@ -28,7 +42,7 @@ from pitboss.model.run import (
 )
 from pitboss.model.tree import Awaited, CallId
 
-__all__ = ["Actor", "Draining", "RunState", "Stopping", "Wait", "Worktree", "evolve"]
+__all__ = ["Actor", "Asked", "Draining", "RunState", "Stopping", "Wait", "Worktree", "evolve"]
 
 
 class Draining(Frozen, frozen=True, kw_only=True):
@@ -48,6 +62,16 @@ class Wait(Frozen, frozen=True, kw_only=True):
     awaited: Awaited
     deadline: float | None
     """When it is answered in any case; ``None`` for never."""
+
+
+class Asked(Frozen, frozen=True, kw_only=True):
+    """A request for approval, and what has come of it."""
+
+    approval: Approval
+    pending: Pending
+    ruling: Decision | None = None
+    heard: bool = False
+    """Whoever asked has the answer."""
 
 
 class RunState(Frozen, frozen=True, kw_only=True):
@@ -88,6 +112,8 @@ class RunState(Frozen, frozen=True, kw_only=True):
     stores: dict[str, Store] = msgspec.field(default_factory=dict)
     """By layer; one that nobody has written to is not there."""
     leases: Leases = Leases()
+    approvals: dict[str, Asked] = msgspec.field(default_factory=dict)
+    """By request id, in the order they were asked."""
     plans_approved: frozenset[str] = frozenset()
     """Layers that may spawn although the run wants plans approved."""
 
@@ -136,6 +162,9 @@ def evolve(state: RunState, fact: f.AnyFact) -> RunState:
             return replace(state, actors=state.actors | {name: spawned(fact)}, waiting=(*state.waiting, name))
         case t.WaitBegan() | t.WaitEnded():
             return replace(state, waits=_waits(state, fact))
+        case a.ApprovalRequested() | a.ApprovalTakenUp() | a.ApprovalDecided():
+            actor = ruled(state.actors[fact.actor], fact)
+            return _evolve_approval(replace(state, actors=state.actors | {fact.actor: actor}), fact)
         case f.ActorFact():
             actor = state.actors[fact.actor]
             moved = _evolve_actor(actor, fact)
@@ -263,6 +292,21 @@ def _evolve_shared(state: RunState, fact: t.SharedFact) -> RunState:
             assert_never(fact)
 
 
+def _evolve_approval(state: RunState, fact: a.ApprovalFact) -> RunState:
+    if isinstance(fact, a.ApprovalRequested):
+        asked = Asked(approval=fact.approval, pending=fact.pending)
+        return replace(state, approvals=state.approvals | {fact.approval.request_id: asked})
+    asked = state.approvals[fact.request_id]
+    if isinstance(fact, a.ApprovalTakenUp):
+        asked = replace(asked, pending=fact.pending, heard=fact.heard)
+        return replace(state, approvals=state.approvals | {fact.request_id: asked})
+    asked = replace(asked, ruling=fact.ruling, heard=fact.heard)
+    opened = state.plans_approved
+    if asked.approval.kind == "plan" and fact.ruling.approved:
+        opened |= {layer_of(state.actors[fact.actor])}
+    return replace(state, approvals=state.approvals | {fact.request_id: asked}, plans_approved=opened)
+
+
 def _first_actors(run: RunSpec) -> dict[ActorId, Actor]:
     if run.tree is not None:
         return {run.tree.lead.id: Actor(spec=run.tree.lead, role="lead")}
@@ -278,6 +322,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
                 attempt=fact.attempt,
                 session_id=fact.session_id,
                 allotment_usd=fact.allotment_usd,
+                fresh=actor.fresh and actor.spec.use_worktree,
                 admitted_at=fact.at,
                 first_at=actor.first_at or fact.at,
             )
@@ -292,9 +337,12 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
                 base=fact.base,
                 created_branch=fact.created_branch,
                 cwd=fact.cwd,
+                attempt=fact.attempt,
+                message=fact.message,
             )
             # Asked to stop meanwhile: no process is ever started for it.
-            return replace(actor, worktree=worktree, phase=Phase.TIDYING if actor.stopping else Phase.STARTING)
+            phase, aside = Phase.TIDYING if actor.stopping else Phase.STARTING, fact.set_aside or actor.set_aside
+            return replace(actor, worktree=worktree, phase=phase, set_aside=aside, fresh=False)
         case f.WorktreeFailed() | f.SpawnFailed():
             failure = Failure(kind="unknown", message=fact.message)
             return replace(actor, phase=Phase.TIDYING, failure=failure, ended_at=fact.at)
@@ -303,7 +351,9 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
         case f.SessionOpened():
             return replace(actor, phase=Phase.WORKING if actor.phase is Phase.STARTING else actor.phase)
         case f.ToolUsed():
-            return replace(actor, tool_calls=actor.tool_calls + 1, last_tool=f"{fact.tool} {fact.summary}".strip())
+            refused = None if fact.verdict == "allow" else actor.refused
+            last = f"{fact.tool} {fact.summary}".strip()
+            return replace(actor, tool_calls=actor.tool_calls + 1, last_tool=last, refused=refused)
         case f.UsageCounted():
             return replace(actor, usage=fact.usage, cost_usd=fact.cost_usd)
         case f.ApiPushedBack():
@@ -341,7 +391,14 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
             return replace(actor, interrupting=True, reprompts=actor.reprompts + 1)
         case t.MessagesDelivered():
             return replace(actor, inbox=(), interrupting=False, turn=None, turn_at=0.0)
-        case t.ActorSpawned() | t.WaitBegan() | t.WaitEnded():
+        case (
+            t.ActorSpawned()
+            | t.WaitBegan()
+            | t.WaitEnded()
+            | a.ApprovalRequested()
+            | a.ApprovalTakenUp()
+            | a.ApprovalDecided()
+        ):
             return actor  # what they change is the run's: see ``evolve``
         case f.RungReached():
             stopping = replace(
@@ -368,7 +425,9 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
             left = None
             if actor.worktree:
                 left = replace(actor.worktree, removed=fact.removed, branch_deleted=fact.branch_deleted)
-            return replace(actor, worktree=left, set_aside=fact.set_aside, note=fact.message or actor.note)
+            # What an earlier attempt had set aside stays where it is, so it stays named.
+            aside = fact.set_aside or actor.set_aside
+            return replace(actor, worktree=left, set_aside=aside, note=fact.message or actor.note)
         case f.ActorSettled():
             return replace(
                 actor,

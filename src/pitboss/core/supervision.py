@@ -92,6 +92,11 @@ def next_deadline(state: RunState) -> float | None:
     due = [deadline.at for deadline in deadlines(state)]
     if state.throttled_until and not state.draining:
         due.append(state.throttled_until)
+    due += [
+        one.approval.expires_at
+        for one in state.approvals.values()
+        if one.ruling is None and one.approval.expires_at is not None
+    ]
     due += [wait.deadline for wait in state.waits.values() if wait.deadline is not None]
     if (expiry := leases.next_expiry(state.leases)) is not None:
         due.append(expiry)
@@ -118,11 +123,13 @@ def verdict(actor: Actor) -> Status:
         return Status.FAILED
     if actor.process_at == 0.0:
         return Status.SPAWN_FAILED
-    if actor.failure is None and actor.turn is not None and not actor.turn.is_error:
-        return Status.SUCCESS
-    if reason in {"finished", "background"} and actor.turn is not None and not actor.turn.is_error:
-        return Status.SUCCESS  # its work was done; only its process had to be helped out
-    return Status.FAILED
+    went_well = actor.turn is not None and not actor.turn.is_error
+    # Where its turn was fine its work was done, even if its process had to be helped out.
+    if not went_well or (actor.failure is not None and reason not in {"finished", "background"}):
+        return Status.FAILED
+    if actor.refused is not None:  # it has done nothing since: the refusal is how it ended
+        return Status.APPROVAL_TIMED_OUT if actor.refused.by == "expiry" else Status.APPROVAL_REJECTED
+    return Status.SUCCESS
 
 
 def explain(actor: Actor, status: Status) -> tuple[Failure | None, str]:
@@ -134,7 +141,8 @@ def explain(actor: Actor, status: Status) -> tuple[Failure | None, str]:
         count = len(actor.certificate.stopped)
         left = f"{count} left-over process{'es' if count > 1 else ''} stopped after it"
         note = "; ".join(filter(None, [note, left]))
-    note = "; ".join(filter(None, [note, actor.note]))
+    earlier = actor.worktree.message if actor.worktree else ""
+    note = "; ".join(filter(None, [note, earlier, actor.note]))
     match status:
         case Status.SUCCESS:
             return None, note

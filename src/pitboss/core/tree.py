@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pitboss.core.actor import FLAT as FLAT
+from pitboss.core.actor import layer_of as layer_of
 from pitboss.core.state import Actor, RunState
 from pitboss.model.answers import Instant, Refused, refused
 from pitboss.model.run import ActorId, Phase, Status
-
-FLAT = "*"
-"""The one layer of a flat run; no actor can be called so."""
 
 ARROW = "\N{RIGHTWARDS ARROW}"
 """Between the parts of an actor's path."""
@@ -25,13 +24,6 @@ OVER = frozenset({Phase.TIDYING, Phase.SETTLED})
 def root(state: RunState) -> Actor | None:
     """The lead of a hierarchical run."""
     return next((actor for actor in state.actors.values() if actor.role == "lead"), None)
-
-
-def layer_of(actor: Actor) -> str:
-    """The layer that an actor's calls reach: its own if it leads one, else that of whoever spawned it."""
-    if actor.role in {"lead", "sublead"}:
-        return actor.spec.id
-    return actor.parent or FLAT
 
 
 def path_of(state: RunState, actor: Actor) -> tuple[ActorId, ...]:

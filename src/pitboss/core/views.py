@@ -290,6 +290,9 @@ def task_record(state: RunState, actor_id: ActorId) -> TaskRecord:
         parent_task_id=actor.parent,
         pause_count=actor.pauses,
         reprompt_count=actor.reprompts,
+        approvals_requested=actor.asked,
+        approvals_approved=actor.approved,
+        approvals_rejected=actor.rejected,
         branch=_branch(actor),
         label=actor.label,
     )

@@ -23,6 +23,7 @@ from pitboss.model import signals as s
 from pitboss.model.about import About
 from pitboss.model.effects import (
     AnswerCall,
+    AnswerDeed,
     Emit,
     Freeze,
     Interrupt,
@@ -104,6 +105,12 @@ class ClaudeSessions:
         if live is not None:
             live.answer(effect)
 
+    async def answer_deed(self, effect: AnswerDeed, _emit: Emit) -> None:
+        """Let a tool call of a session run, or refuse it."""
+        live = self._live.get((effect.actor, effect.attempt))
+        if live is not None:
+            live.answer_deed(effect)
+
     async def tell(self, effect: Tell, _emit: Emit) -> None:
         """Say something in a session."""
         live = self._live.get((effect.actor, effect.attempt))
@@ -145,6 +152,8 @@ class _Live:
         )
         self._mint = mint
         self._frozen = False
+        self._deeds: dict[str, wire.ToolAsked | wire.PermissionAsked] = {}
+        """Tool calls that wait for the run's word."""
         self._talk = wire.Conversation(session)
         self._child: Child | None = None
         self._ending: Rung | None = None
@@ -238,6 +247,21 @@ class _Live:
         if asked is not None:
             self._say(self._talk.mcp_answer(asked.request_id, self._seat.payload(asked, effect.answer)))
 
+    def answer_deed(self, effect: AnswerDeed) -> None:
+        """Let a tool call run that waits for our word, or refuse it."""
+        event = self._deeds.pop(effect.request_id, None)
+        match event:
+            case wire.ToolAsked() if effect.allowed:
+                self._say(self._talk.allow(event.request_id))
+            case wire.ToolAsked():
+                self._say(self._talk.deny(event.request_id, effect.reason))
+            case wire.PermissionAsked() if effect.allowed:
+                self._say(self._talk.permit(event.request_id, event.input))
+            case wire.PermissionAsked():
+                self._say(self._talk.forbid(event.request_id, effect.reason))
+            case None:
+                pass  # the session does not wait for it any more
+
     def tell(self, text: str) -> None:
         """Say something to the model: it begins a turn, or is woven into the one that runs."""
         self._say(self._talk.prompt(text))
@@ -288,7 +312,7 @@ class _Live:
         for event in self._talk.feed(chunk):
             self._answer(event)
 
-    def _answer(self, event: wire.Event) -> None:
+    def _answer(self, event: wire.Event) -> None:  # noqa: C901 - a flat match
         """Answer what waits for an answer, report the rest."""
         match event:
             case wire.Ready(claude_version=version):
@@ -297,17 +321,19 @@ class _Live:
                 self._emit(s.SessionReady(**self._about(), claude_version=version))
             case wire.Refused():
                 self.press(Rung.TERM)
-            case wire.ToolAsked():
+            case wire.ToolAsked() if not self._session.judged:
                 self._say(self._talk.allow(event.request_id))
                 self._called(event)
-            case wire.PermissionAsked():
+            case wire.PermissionAsked() if not self._session.asks_permission:
                 self._say(self._talk.permit(event.request_id, event.input))
-                self._called(event)
+            case wire.ToolAsked() | wire.PermissionAsked():
+                self._put_to_the_run(event)
             case wire.McpAsked(request_id=request_id, message=message):
                 self._serve(request_id, message)
             case wire.Unanswerable(request_id=request_id, subtype=subtype):
                 self._say(self._talk.refuse(request_id, f"Pitboss does not know requests of kind {subtype}."))
             case wire.ToolCancelled(call_id=call_id):
+                self._deeds.pop(event.request_id or "", None)
                 if call_id is not None and self._seat.close(call_id) is not None:
                     self._emit(s.CallDropped(**self._about(), call_id=call_id))
             case wire.UsageSeen():
@@ -322,7 +348,23 @@ class _Live:
             case _:
                 assert_never(event)
 
-    def _called(self, event: wire.ToolAsked | wire.PermissionAsked) -> None:
+    def _put_to_the_run(self, event: wire.ToolAsked | wire.PermissionAsked) -> None:
+        self._deeds[event.request_id] = event
+        self._emit(
+            s.DeedAsked(
+                **self._about(),
+                request_id=event.request_id,
+                tool=event.tool,
+                input=event.input,
+                summary=event.summary,
+                minted=self._mint().id,
+                tool_use_id=event.tool_use_id,
+                subagent=event.subagent,
+                is_permission=isinstance(event, wire.PermissionAsked),
+            )
+        )
+
+    def _called(self, event: wire.ToolAsked) -> None:
         self._emit(
             s.ToolCalled(
                 **self._about(),

@@ -13,9 +13,10 @@ from pathlib import Path
 from pitboss.drivers.git_command import Locks
 from pitboss.drivers.git_preflight import Refusal, Want, preflight
 from pitboss.drivers.git_prepare import make
-from pitboss.drivers.git_tidy import Cleared, clear
+from pitboss.drivers.git_tidy import Cleared, clear, start_over
 from pitboss.errors import PitbossError
 from pitboss.model.effects import Emit, PrepareWorktree, TidyWorktree
+from pitboss.model.run import SetAside
 from pitboss.model.signals import WorktreePrepared, WorktreeRefused, WorktreeTidied
 
 __all__ = ["GitWorktrees", "Refusal", "Want", "preflight"]
@@ -37,15 +38,22 @@ class GitWorktrees:
     async def prepare(self, effect: PrepareWorktree, emit: Emit) -> None:
         """Make a worktree, or finish one that was begun; a ready one is left exactly as it is.
 
+        If a fresh one is wanted, everything that is there is put away first.
+
         Args:
             effect: What is wanted.
             emit: Gets `WorktreePrepared`, or `WorktreeRefused` after everything half-made was removed.
         """
+        kept: SetAside | None = None
         try:
-            made = await make(self._locks, effect)
+            if effect.fresh:
+                kept = await start_over(self._locks, effect, self._clock())
+            made = await make(self._locks, effect, self._clock(), kept)
         except (PitbossError, OSError) as error:
-            emit(WorktreeRefused(at=self._clock(), actor=effect.actor, attempt=effect.attempt, message=str(error)))
+            message = f"{error} What it had done is kept as {kept.ref}." if kept else str(error)
+            emit(WorktreeRefused(at=self._clock(), actor=effect.actor, attempt=effect.attempt, message=message))
             return
+        asked = effect.earlier.set_aside if effect.earlier else None
         emit(
             WorktreePrepared(
                 at=self._clock(),
@@ -56,6 +64,10 @@ class GitWorktrees:
                 base=made.note.base,
                 created_branch=made.note.created_branch,
                 cwd=str(made.cwd),
+                # A later attempt finds it there, but not because it was brought back for it.
+                brought_back=made.note.brought_back if made.note.brought_back == asked else None,
+                set_aside=made.note.set_aside,
+                message=made.note.message,
             )
         )
 

@@ -174,13 +174,15 @@ class Git:
         place = (f"--git-dir={admin}", "-C", str(worktree), f"--work-tree={worktree}")
         return replace(self, place=place, index=str(index), durable=True)
 
-    async def ask(self, *args: str, stdin: bytes | None = None, at: float | None = None) -> Output:
+    async def ask(
+        self, *args: str, stdin: bytes | None = None, hold: Iterable[int] = (), at: float | None = None
+    ) -> Output:
         """Run a command that has to work.
 
         Raises:
             GitFailed: It did not.
         """
-        output = await self.run(*args, stdin=stdin, at=at)
+        output = await self.run(*args, stdin=stdin, hold=hold, at=at)
         if not output.ok:
             raise GitFailed(f"`git {args[0]}` failed: {output.reason}")
         return output

@@ -4,7 +4,9 @@ The registration - branch, git's entry, our note in it - is short and happens un
 against other dispatchers. The checkout takes all the time and happens outside it. The note says whether it was
 finished: until then it may be done again, afterwards the files are the agent's and are never touched.
 
-What may not come in: signals, and anything that removes an agent's work. `git` calls it.
+A worktree that vanished is made again from its branch, with what was set aside of it laid over that; what git still
+knew of one whose folder is gone is set aside first. What may not come in: signals, and anything that removes an
+agent's work. `git` and `git_tidy` call it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from pitboss.drivers.git_command import Git, GitFailed, Locks, Output
+from pitboss.drivers.git_private_refs import find_set_aside
 from pitboss.drivers.git_repository import (
     Checkout,
     Entry,
@@ -32,7 +35,10 @@ from pitboss.drivers.git_repository import (
     taken,
     write_note,
 )
-from pitboss.model.effects import PrepareWorktree
+from pitboss.drivers.git_restore import Saved, fill, read_saved
+from pitboss.drivers.git_set_aside import set_aside
+from pitboss.model.effects import PrepareWorktree, TidyWorktree
+from pitboss.model.run import SetAside
 
 _PAUSES = (0.05, 0.2)
 """Before trying again: another git may have been at work in the repository at the same moment."""
@@ -55,15 +61,52 @@ class _Wanted(NamedTuple):
     branch: str
     private: bool
     """The branch's name is ours alone: if it exists, we made it."""
-    foreign: bool
-    """The worktree has no note of ours, because Pitboss 0.9 made it."""
+    effect: PrepareWorktree
+    at: float
+    kept: SetAside | None
+    """What was set aside before it begins again from the start."""
 
     def look(self) -> Place:
         return look(self.checkout.common, self.path)
 
 
-async def make(locks: Locks, effect: PrepareWorktree) -> Made:
+class _Branch(NamedTuple):
+    """The branch of a worktree, as it was found or made."""
+
+    tip: str
+    base: str
+    """The commit that counts as its beginning."""
+    ours: bool
+    """It goes with its worktree if nothing is ever committed to it."""
+    new: bool
+    """It was made just now."""
+
+
+def as_tidying(effect: PrepareWorktree, base: str) -> TidyWorktree:
+    """The same place, as it is to be put away in the name of the attempt that left it."""
+    earlier = effect.earlier
+    return TidyWorktree(
+        actor=effect.actor,
+        attempt=effect.attempt,
+        directory=effect.directory,
+        path=effect.path,
+        branch=effect.branch or effect.name,
+        base=(earlier.base if earlier else "") or base,
+        created_branch=False,
+        remove=True,
+        ref=effect.ref,
+        cookie=earlier.cookie if earlier else effect.cookie,
+    )
+
+
+async def make(locks: Locks, effect: PrepareWorktree, at: float, kept: SetAside | None = None) -> Made:
     """Make a worktree, or finish one that was begun; a ready one is only reported.
+
+    Args:
+        locks: The locks all worktrees are made and unmade under.
+        effect: What is wanted.
+        at: The time what is set aside is dated.
+        kept: What was set aside before it begins again from the start.
 
     Raises:
         PitbossError: There can be none; nothing of it is left.
@@ -73,15 +116,16 @@ async def make(locks: Locks, effect: PrepareWorktree) -> Made:
     branch = effect.branch or effect.name
     check_branch_name(branch)
     path, private = str(absolute(effect.path)), not effect.branch
-    wanted = _Wanted(git.at(checkout.directory), checkout, path, branch, private, effect.adopt)
+    wanted = _Wanted(git.at(checkout.directory), checkout, path, branch, private, effect, at, kept)
     async with locks.of_repository(checkout.common) as lock:
         entry, note = await _register(wanted, lock)
+    begun = not note.ready
     try:
-        if not note.ready:
-            await _check_out(locks, git, entry, note)
+        if begun:
+            note = await _check_out(locks, git, entry, note)
         cwd = await asyncio.to_thread(_working_folder, entry.path, checkout.prefix)
     except (GitFailed, OSError) as error:
-        remains = "" if note.ready else await _undo(locks, wanted, entry, note)
+        remains = await _undo(locks, wanted, entry, note) if begun else ""
         raise GitFailed(f"{error}{remains}") from error
     return Made(entry.path, cwd, note)
 
@@ -93,19 +137,57 @@ async def _register(wanted: _Wanted, lock: int) -> tuple[Entry, Note]:
         standing = await _adopt(wanted, place)
         if standing is not None:
             return standing
-    base, created = await _branch(wanted, lock)
+    saved, told = await _to_bring_back(wanted)
+    branch = await _branch(wanted, lock, saved)
     try:
-        await wanted.checkout.require_prefix(wanted.git, base)
+        await wanted.checkout.require_prefix(wanted.git, branch.tip)
         entry = await _add(wanted, lock)
+        note = await _note(wanted, branch, saved, told)
     except BaseException:
-        if created:
+        if branch.new:
             await delete_branch(wanted.git, wanted.branch)
         raise
-    note = Note(branch=wanted.branch, base=base, created_branch=created)
     try:
         return await _noted(entry, note)
     except GitFailed as error:
         raise GitFailed(f"{error}{await _remove(wanted, entry, note)}") from error
+
+
+async def _to_bring_back(wanted: _Wanted) -> tuple[Saved | None, str]:
+    """What was set aside and is to be uncommitted again, or why it cannot be."""
+    aside = wanted.effect.earlier.set_aside if wanted.effect.earlier else None
+    if aside is None:
+        return None, ""
+    saved = await read_saved(wanted.git, aside.ref, aside.commit)
+    return saved, "" if saved else f"{_not_laid(aside.ref)}: the ref is gone"
+
+
+def _not_laid(ref: str) -> str:
+    return f"what was set aside as {ref} could not be laid over its new worktree"
+
+
+async def _note(wanted: _Wanted, branch: _Branch, saved: Saved | None, told: str) -> Note:
+    """What the worktree is, for whoever asks again."""
+    note = Note(branch=wanted.branch, base=branch.base, created_branch=branch.ours, message=told)
+    earlier, kept = wanted.effect.earlier, wanted.kept
+    if saved is not None and earlier is not None:
+        if branch.tip == saved.parent:
+            return msgspec.structs.replace(note, brought_back=earlier.set_aside)
+        moved = f"it was saved on {saved.parent[:12]}, and branch {wanted.branch} is at {branch.tip[:12]} now"
+        return msgspec.structs.replace(note, message=f"{_not_laid(saved.ref)}: {moved}")
+    if told or earlier is None or earlier.set_aside is not None:
+        return note
+    if kept is not None:
+        message = f"it began again from the start; what it had done is kept as {kept.ref}"
+        return msgspec.structs.replace(note, set_aside=kept, message=message)
+    if wanted.effect.fresh:
+        return note
+    # Perhaps by an earlier request, which was cut short after it.
+    lost = await find_set_aside(wanted.git, as_tidying(wanted.effect, branch.base))
+    if lost is None:
+        return note
+    message = f"its folder had vanished; what git still knew of it is kept as {lost.ref}"
+    return msgspec.structs.replace(note, set_aside=lost, message=message)
 
 
 async def _adopt(wanted: _Wanted, place: Place) -> tuple[Entry, Note] | None:
@@ -125,12 +207,16 @@ async def _adopt(wanted: _Wanted, place: Place) -> tuple[Entry, Note] | None:
         return await _noted(entry, msgspec.structs.replace(entry.note, leaving=False))
     tip = await commit_of(wanted.git.on(entry.admin), "HEAD")
     on_branch = await branch_of(wanted.git.on(entry.admin)) == f"refs/heads/{branch}"
-    if wanted.foreign and entry.note is None:
-        return await _take_over(wanted, place, entry, tip if on_branch else None)
     begun = entry.note is None and not entry.populated and place.empty and tip is not None
     if begun and tip and on_branch:
-        # Killed between the registration and our note: no agent was here, so the branch is still at its base.
-        return await _noted(entry, Note(branch=branch, base=tip, created_branch=wanted.private))
+        # Killed between the registration and our note: no agent was here, so a new branch is still at its base. One
+        # with commits of its own is not new: an earlier attempt, perhaps one under Pitboss 0.9, has made them.
+        saved, told = await _to_bring_back(wanted)
+        ours = wanted.private and await _follows(wanted.git, wanted.checkout.head, tip)
+        begun_branch = await _found_branch(wanted, tip, ours=ours)
+        return await _noted(entry, await _note(wanted, begun_branch, saved, told))
+    if wanted.effect.adopt and entry.note is None:
+        return await _take_over(wanted, place, entry, tip if on_branch else None)
     raise GitFailed(f"{path} is already a worktree, but not ours for branch {branch}: move or remove it.")
 
 
@@ -149,17 +235,38 @@ async def _take_over(wanted: _Wanted, place: Place, entry: Entry, tip: str | Non
     return await _noted(entry, Note(branch=wanted.branch, base=tip, created_branch=False, ready=True))
 
 
-async def _branch(wanted: _Wanted, lock: int) -> tuple[str, bool]:
-    """Create the branch, or find where it is; says which commit it is at and whether it is ours."""
+async def _branch(wanted: _Wanted, lock: int, saved: Saved | None) -> _Branch:
+    """Create the branch, or find where it is."""
     git, ref, head = wanted.git, f"refs/heads/{wanted.branch}", wanted.checkout.head
-    made = await git.run("update-ref", "-m", "branch: Created by pitboss", ref, head, "", hold=(lock,))
+    # Deleted by hand, it comes back where its worktree stood, not where the operator stands today.
+    start = saved.parent if saved else head
+    if wanted.effect.fresh and wanted.effect.earlier:
+        start = wanted.effect.earlier.base  # what was there was put away by `git_tidy.start_over`
+    made = await git.run("update-ref", "-m", "branch: Created by pitboss", ref, start, "", hold=(lock,))
+    if made.ok and saved:
+        return (await _found_branch(wanted, start, ours=True))._replace(new=True)
     if made.ok:
-        return head, True
+        return _Branch(start, start, ours=True, new=True)
     found = await commit_of(git, ref)
     if found is None:
         raise GitFailed(f"Branch {wanted.branch} cannot be created: {made.reason}.")
     # One that moved on holds the work of an earlier attempt, and is not ours to delete.
-    return found, wanted.private and found == head
+    return await _found_branch(wanted, found, ours=wanted.private and found == head)
+
+
+async def _found_branch(wanted: _Wanted, tip: str, *, ours: bool) -> _Branch:
+    """A branch that is at ``tip``: where an earlier attempt has made it is still its base, unless it was rewritten."""
+    earlier = wanted.effect.earlier
+    if earlier is not None and not earlier.base:
+        return _Branch(tip, tip, ours=False, new=False)  # what Pitboss 0.9 had committed to it may be all there is
+    if earlier is not None and not earlier.branch_deleted and await _follows(wanted.git, tip, earlier.base):
+        return _Branch(tip, earlier.base, earlier.created_branch, new=False)
+    return _Branch(tip, tip, ours, new=False)
+
+
+async def _follows(git: Git, later: str, earlier: str) -> bool:
+    """True if all of ``earlier`` is in ``later``."""
+    return (await git.run("merge-base", "--is-ancestor", earlier, later)).ok
 
 
 async def _add(wanted: _Wanted, lock: int, pauses: tuple[float, ...] = _PAUSES) -> Entry:
@@ -182,12 +289,10 @@ async def _add(wanted: _Wanted, lock: int, pauses: tuple[float, ...] = _PAUSES) 
 
 
 async def _discard(wanted: _Wanted, place: Place, entry: Entry) -> None:
-    """Have git forget a worktree that has no files."""
-    if not entry.unborn and await branch_of(wanted.git.on(entry.admin)) is None:
-        raise GitFailed(
-            f"The worktree {entry.path} has vanished, and its HEAD was on no branch: "
-            "give its commit a name with `git branch`, then run `git worktree prune`."
-        )
+    """Have git forget a worktree that has no files; what was staged, or on no branch, it alone still knows."""
+    if not entry.unborn:
+        base = entry.note.base if entry.note else wanted.checkout.head
+        await set_aside(wanted.git, place, entry, as_tidying(wanted.effect, base), wanted.at)
     if place.exists:
         await asyncio.to_thread(_remove_empty, place)
     await wanted.git.ask("worktree", "remove", "--force", "--force", "--", str(entry.path))
@@ -209,7 +314,7 @@ async def _noted(entry: Entry, note: Note) -> tuple[Entry, Note]:
     return entry, note
 
 
-async def _check_out(locks: Locks, git: Git, entry: Entry, note: Note) -> None:
+async def _check_out(locks: Locks, git: Git, entry: Entry, note: Note) -> Note:
     """Write the files. Not under the repository's lock: this is where the time goes."""
     async with locks.of_worktree(entry.admin) as lock:
         # A git that outlived its dispatcher would still hold our lock: whoever left this one is dead.
@@ -219,7 +324,18 @@ async def _check_out(locks: Locks, git: Git, entry: Entry, note: Note) -> None:
         output = await git.at(entry.path).run(*reset, hold=(lock,))
         if not output.ok:
             raise GitFailed(f"The files of {note.branch} could not be checked out: {output.reason}.")
-        await asyncio.to_thread(write_note, entry, msgspec.structs.replace(note, ready=True))
+        if note.brought_back is not None:
+            await _bring_back(git.at(entry.path), note.brought_back, lock)
+        done = msgspec.structs.replace(note, ready=True)
+        await asyncio.to_thread(write_note, entry, done)
+        return done
+
+
+async def _bring_back(git: Git, aside: SetAside, lock: int) -> None:
+    saved = await read_saved(git, aside.ref, aside.commit)
+    if saved is None:
+        raise GitFailed(f"{aside.ref} went away while it was being brought back: ask again to go on without it.")
+    await fill(git, saved, hold=(lock,))
 
 
 def _working_folder(path: Path, prefix: str) -> Path:
@@ -240,7 +356,7 @@ async def _remove(wanted: _Wanted, entry: Entry, note: Note) -> str:
     output = await wanted.git.run("worktree", "remove", "--force", "--force", "--", str(entry.path))
     if not output.ok:
         return f" Its remains in {entry.path} could not be removed either: {output.reason}."
-    if note.created_branch:
+    if note.created_branch and await commit_of(wanted.git, f"refs/heads/{note.branch}") == note.base:
         await delete_branch(wanted.git, note.branch)
     return ""
 

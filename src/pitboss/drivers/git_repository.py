@@ -17,6 +17,7 @@ import msgspec
 
 from pitboss.drivers.git_command import Git
 from pitboss.errors import OperatorError
+from pitboss.model.run import SetAside
 
 _NOTE = "pitboss.json"
 _NO_BRANCH = re.compile(
@@ -150,6 +151,12 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     """All files were checked out. From then on they are the agent's, and are never written to again."""
     leaving: bool = False
     """Everything was set aside and the removal began: files that are missing now are not the agent's doing."""
+    brought_back: SetAside | None = None
+    """What had been set aside and is, or is going to be, uncommitted in it."""
+    set_aside: SetAside | None = None
+    """What was found in its place and set aside before it was made."""
+    message: str = ""
+    """What became of earlier work, if it does not simply lie in it."""
 
 
 class Entry(NamedTuple):

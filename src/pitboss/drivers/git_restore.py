@@ -3,7 +3,8 @@
 The other half of `git_set_aside`, whose commits are read here: the tree is every file as it lay there, the first
 parent what was checked out, the next one what was staged if that was something else, the others commits nobody else
 knew. Refs are only read, and the operator's checkout, index and branches are never written to. What may not come
-in: runs and their records. Called by `compose` for the operator, when no dispatcher need be at work.
+in: runs and their records. Called by `upkeep` for the operator, when no dispatcher need be at work, and by
+`git_prepare` for an actor that goes on where its worktree was removed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +20,7 @@ from pitboss.drivers.git_command import Git, GitFailed, Locks
 from pitboss.drivers.git_repository import absolute, check_branch_name, commit_of
 from pitboss.errors import OperatorError
 
-__all__ = ["Change", "Saved", "find_saved", "restore_branch", "restore_worktree"]
+__all__ = ["Change", "Saved", "fill", "find_saved", "read_saved", "restore_branch", "restore_worktree"]
 
 _STAGED = "What was staged"
 _OWNER, _IGNORED = "Pitboss-Attempt", "Pitboss-Ignored"
@@ -61,12 +63,22 @@ async def find_saved(directory: str, ref: str, owner: str) -> list[Saved]:
         GitFailed: The repository is gone, or git cannot read it.
     """
     git = await _repository(directory)
-    shown = "%(refname)%00%(objectname)%00%(parent)%00%(committerdate:unix)%00%(contents)%00"
-    output = await git.ask("for-each-ref", f"--format={shown}", ref, f"{ref}.*")
-    words = [word.removeprefix("\n") for word in output.text.split("\0")[:-1]]
-    rows = [words[first : first + 5] for first in range(0, len(words), 5)]
-    mine = [row for row in rows if _trailer(row[4], _OWNER).rpartition("/")[0] == owner]
+    mine = [row for row in await _rows(git, ref, f"{ref}.*") if _trailer(row[4], _OWNER).rpartition("/")[0] == owner]
     return [await _saved(git, *row) for row in sorted(mine, key=lambda row: (len(row[0]), row[0]))]
+
+
+async def read_saved(git: Git, ref: str, commit: str) -> Saved | None:
+    """One state that was set aside, if its ref still keeps it."""
+    rows = [row for row in await _rows(git, ref) if row[:2] == [ref, commit]]
+    return await _saved(git, *rows[0]) if rows else None
+
+
+async def _rows(git: Git, *patterns: str) -> list[list[str]]:
+    """Ref, commit, parents, date and message of every ref that matches."""
+    shown = "%(refname)%00%(objectname)%00%(parent)%00%(committerdate:unix)%00%(contents)%00"
+    output = await git.ask("for-each-ref", f"--format={shown}", *patterns)
+    words = [word.removeprefix("\n") for word in output.text.split("\0")[:-1]]
+    return [words[first : first + 5] for first in range(0, len(words), 5)]
 
 
 async def restore_worktree(directory: str, saved: Saved, into: str) -> Path:
@@ -89,7 +101,7 @@ async def restore_worktree(directory: str, saved: Saved, into: str) -> Path:
     if not output.ok:
         raise GitFailed(f"no worktree can be made in {path}: {output.reason}; choose another folder for --into")
     try:
-        await _fill(git.at(path), saved)
+        await fill(git.at(path), saved)
     except BaseException:
         await git.run("worktree", "remove", "--force", "--force", "--", str(path))
         raise
@@ -153,8 +165,17 @@ def _require_free(path: Path) -> None:
         raise OperatorError(f"the folder {path} is not empty: choose another for --into")
 
 
-async def _fill(git: Git, saved: Saved) -> None:
-    """Write all files, then have the index say what was staged; a sparse checkout must hide nothing of it."""
-    await git.ask("read-tree", "--no-sparse-checkout", "--reset", "-u", saved.commit)
+async def fill(git: Git, saved: Saved, *, hold: Iterable[int] = ()) -> None:
+    """Write all files, then have the index say what was staged; a sparse checkout must hide nothing of it.
+
+    Args:
+        git: Asked in the worktree, which holds nothing anybody wants to keep.
+        saved: What is to lie in it.
+        hold: Descriptors of locks, as for `Git.run`.
+
+    Raises:
+        GitFailed: It cannot be had whole; what is there may be half of it.
+    """
+    await git.ask("read-tree", "--no-sparse-checkout", "--reset", "-u", saved.commit, hold=hold)
     # Without `-u` the files stay, and what is equal need not be read again.
-    await git.ask("read-tree", "--no-sparse-checkout", "--reset", saved.staged or saved.parent)
+    await git.ask("read-tree", "--no-sparse-checkout", "--reset", saved.staged or saved.parent, hold=hold)

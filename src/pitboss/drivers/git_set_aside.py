@@ -12,12 +12,11 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 from pitboss.drivers.git_command import Git, GitFailed
+from pitboss.drivers.git_private_refs import Found, Kept, commit_tree, last, record, refs_of_actor
 from pitboss.drivers.git_repository import Entry, Place, branch_of, commit_of
 from pitboss.model.effects import TidyWorktree
 from pitboss.model.run import SetAside
@@ -33,7 +32,6 @@ _OPERATIONS = {
     "sequencer": "sequence of picks",
 }
 _SHA = re.compile(rb"\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b")
-_COOKIE, _FILES, _IGNORED = "Pitboss-Attempt", "Pitboss-Files", "Pitboss-Ignored"
 
 
 class _Where(NamedTuple):
@@ -68,8 +66,18 @@ class _Listed(NamedTuple):
     submodules: list[bytes]
 
 
-async def set_aside(git: Git, place: Place, entry: Entry, effect: TidyWorktree, at: float) -> SetAside | None:
+async def set_aside(
+    git: Git, place: Place, entry: Entry, effect: TidyWorktree, at: float, *, rewind: bool = False
+) -> SetAside | None:
     """Save what would be lost with a worktree.
+
+    Args:
+        git: Asked in the repository.
+        place: What there is where the worktree is.
+        entry: Git's record of it.
+        effect: Which worktree it is, and the ref to save it under.
+        at: The time the commit is dated.
+        rewind: Its branch is going to be put back: where that is now is part of what would be lost.
 
     Returns:
         What was saved, or ``None`` if the branch has it all already.
@@ -85,23 +93,38 @@ async def set_aside(git: Git, place: Place, entry: Entry, effect: TidyWorktree, 
     else:
         state = await _without_files(git, entry, where)
     if entry.note is not None and entry.note.leaving:
-        earlier = await _last(git, effect)
+        earlier = await last(git, effect)
         if await _only_lost_files(git, earlier, where, state):
             return earlier.as_report() if earlier else None
-    strays = await _strays(git, entry, effect, where)
+    strays = await _strays(git, entry, effect, where, branch_goes=rewind or where.tip == effect.base)
     if where.settled and not strays and {state.tree, state.staged} == {where.tree}:
         return None
     extra = await _staged_commit(git, entry, where, state)
-    return await _record(git, entry, effect, where, state, [where.parent, *extra, *strays], at)
+    unfinished = f"\n\nA {where.operation} was not finished." if where.operation else ""
+    subject = f"What {effect.actor} left uncommitted on {effect.branch}{unfinished}"
+    parents = [where.parent, *extra, *strays, *([where.tip] if rewind else [])]
+    kept = Kept(state.tree, parents, subject, state.files, state.ignored)
+    return await record(git, entry.admin, effect, kept, at)
 
 
-async def find_set_aside(git: Git, effect: TidyWorktree) -> SetAside | None:
-    """What an earlier request of the same attempt has set aside last, if it did."""
-    found = await _last(git, effect)
-    return found.as_report() if found else None
+async def keep_branch(git: Git, common: Path, effect: TidyWorktree, tip: str, at: float) -> SetAside | None:
+    """Save the commits of a branch that is going to be put back to its base.
+
+    Returns:
+        What was saved, or ``None`` if there are none, or what was set aside for the actor earlier has them already.
+    """
+    log = common / "logs" / "refs" / "heads" / effect.branch
+    known = {tip} | (await asyncio.to_thread(_shas, log) if effect.created_branch else set())
+    reached = {effect.base} | {found.commit for found in await refs_of_actor(git, effect)}
+    heads = await _heads(git, known, reached)
+    if not heads:
+        return None
+    tree = (await git.ask("rev-parse", f"{tip}^{{tree}}")).text
+    subject = f"What {effect.actor} had committed to {effect.branch} before it began again"
+    return await record(git, common, effect, Kept(tree, [tip, *heads], subject), at)
 
 
-async def _only_lost_files(git: Git, earlier: _Found | None, where: _Where, state: _State) -> bool:
+async def _only_lost_files(git: Git, earlier: Found | None, where: _Where, state: _State) -> bool:
     """True if nothing came in since a removal began that was then cut short."""
     if not (where.settled if earlier is None else earlier.parents[0] == where.parent):
         return False
@@ -236,21 +259,26 @@ async def _differing(git: Git, commit: str, tree: str) -> int:
     return (await git.ask("diff-tree", "-r", "-z", "--name-only", "--no-renames", commit, tree)).out.count(b"\0")
 
 
-async def _strays(git: Git, entry: Entry, effect: TidyWorktree, where: _Where) -> list[str]:
+async def _strays(git: Git, entry: Entry, effect: TidyWorktree, where: _Where, *, branch_goes: bool) -> list[str]:
     """Commits that only this worktree still remembers: made on a detached HEAD, reset away, or half merged in.
 
     Git keeps HEAD's log and the heads of unfinished operations with the worktree, so they would go with it.
     What the branch's own log remembers stays, unless the branch is going to be deleted.
     """
-    known = await asyncio.to_thread(_remembered, entry.admin) - {where.parent, where.tip}
+    log = await asyncio.to_thread(_shas, entry.admin.parent.parent / "logs" / "refs" / "heads" / effect.branch)
+    deleted = effect.created_branch and branch_goes
+    known = await asyncio.to_thread(_remembered, entry.admin) | (log if deleted else set())
+    reached = {where.parent} | (set() if deleted else log)
+    return await _heads(git.on(entry.admin), known - {where.parent, where.tip}, reached, "--all")
+
+
+async def _heads(git: Git, known: set[str], reached: set[str], *others: str) -> list[str]:
+    """Those of some commits that no other of them leads to, nor what is reached anyway."""
     if not known:
         return []
-    branch_goes = effect.created_branch and where.tip == effect.base
-    log = entry.admin.parent.parent / "logs" / "refs" / "heads" / effect.branch
-    kept = set() if branch_goes else await asyncio.to_thread(_shas, log)
-    asked = "\n".join([*sorted(known), *(f"^{sha}" for sha in sorted(kept | {where.parent})), ""])
-    options = ("--parents", "--ignore-missing", "--stdin", "--not", "--all")
-    output = await git.on(entry.admin).ask("rev-list", *options, stdin=asked.encode())
+    asked = "\n".join([*sorted(known), *(f"^{sha}" for sha in sorted(reached)), ""])
+    options = ("--parents", "--ignore-missing", "--stdin", *(("--not", *others) if others else ()))
+    output = await git.ask("rev-list", *options, stdin=asked.encode())
     lines = [line.split() for line in output.text.splitlines()]
     parents = {parent for line in lines for parent in line[1:]}
     return [line[0] for line in lines if line[0] not in parents]
@@ -275,75 +303,4 @@ async def _staged_commit(git: Git, entry: Entry, where: _Where, state: _State) -
     saving = git.on(entry.admin, durable=True)
     # Dated like its parent, so that a repeated request makes the same commit.
     date = (await saving.ask("show", "--no-patch", "--format=%ct", where.parent)).text
-    return [await _commit(saving, state.staged, [where.parent], "What was staged\n", float(date))]
-
-
-async def _commit(git: Git, tree: str, parents: list[str], message: str, at: float) -> str:
-    named = [word for parent in parents for word in ("-p", parent)]
-    return (await git.ask("commit-tree", tree, *named, "-F", "-", stdin=os.fsencode(message), at=at)).text
-
-
-class _Found(NamedTuple):
-    """One commit that was set aside earlier."""
-
-    ref: str
-    commit: str
-    tree: str
-    parents: list[str]
-    trailers: dict[str, str]
-
-    def as_report(self) -> SetAside:
-        files, ignored = (int(self.trailers.get(key, "0")) for key in (_FILES, _IGNORED))
-        return SetAside(ref=self.ref, commit=self.commit, files=files, ignored=ignored)
-
-
-async def _last(git: Git, effect: TidyWorktree) -> _Found | None:
-    """The commit this attempt has set aside last."""
-    mine = [found for found in await _refs(git, effect) if found.trailers.get(_COOKIE) == effect.cookie]
-    return mine[-1] if mine else None
-
-
-async def _refs(git: Git, effect: TidyWorktree) -> list[_Found]:
-    """What was set aside for this actor so far, by this attempt or an earlier one."""
-    shown = "%(refname)%00%(objectname)%00%(tree)%00%(parent)%00%(contents)%00"
-    output = await git.ask("for-each-ref", f"--format={shown}", effect.ref, f"{effect.ref}.*")
-    words = [word.removeprefix("\n") for word in output.text.split("\0")[:-1]]
-    found = [_found(*words[first : first + 5]) for first in range(0, len(words), 5)]
-    return sorted(found, key=lambda one: (len(one.ref), one.ref))
-
-
-def _found(ref: str, commit: str, tree: str, parents: str, message: str) -> _Found:
-    trailers = dict(re.findall(r"^(Pitboss-\w+): (.*)$", message, re.MULTILINE))
-    return _Found(ref, commit, tree, parents.split(), trailers)
-
-
-async def _record(
-    git: Git, entry: Entry, effect: TidyWorktree, where: _Where, state: _State, parents: list[str], at: float
-) -> SetAside:
-    """Make the commit and its ref; the same state of the same attempt is recorded once, and nothing is replaced."""
-    unique = list(dict.fromkeys(parents))
-    earlier = await _refs(git, effect)
-    for found in earlier:
-        if (found.trailers.get(_COOKIE), found.tree, found.parents) == (effect.cookie, state.tree, unique):
-            return found.as_report()
-    saving = git.on(entry.admin, durable=True)
-    commit = await _commit(saving, state.tree, unique, _message(effect, where, state), at)
-    taken = {found.ref for found in earlier}
-    ref = next(name for name in _names(effect.ref) if name not in taken)
-    await saving.ask("update-ref", "-m", "pitboss: set aside", ref, commit, "")
-    return SetAside(ref=ref, commit=commit, files=state.files, ignored=state.ignored)
-
-
-def _names(ref: str) -> Iterator[str]:
-    """Where to put it: an actor that is tidied again, after a resume, gets the next name."""
-    yield ref
-    for number in count(2):
-        yield f"{ref}.{number}"
-
-
-def _message(effect: TidyWorktree, where: _Where, state: _State) -> str:
-    unfinished = f"A {where.operation} was not finished.\n\n" if where.operation else ""
-    return (
-        f"What {effect.actor} left uncommitted on {effect.branch}\n\n{unfinished}"
-        f"{_COOKIE}: {effect.cookie}\n{_FILES}: {state.files}\n{_IGNORED}: {state.ignored}\n"
-    )
+    return [await commit_tree(saving, state.staged, [where.parent], "What was staged\n", float(date))]

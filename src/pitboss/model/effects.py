@@ -14,7 +14,7 @@ import msgspec
 
 from pitboss.model.answers import Answer, Refused
 from pitboss.model.records import RunRecord, TaskRecord
-from pitboss.model.run import ActorId, RunId, Session
+from pitboss.model.run import ActorId, EarlierWork, RunId, Session
 from pitboss.model.signals import Signal
 from pitboss.model.tree import CallId
 
@@ -60,7 +60,13 @@ class PrepareWorktree(Effect, frozen=True, kw_only=True):
     name: str
     """The worktree's name, and its branch's if ``branch`` is ``None``."""
     branch: str | None
+    ref: str
+    """Where unsaved state goes, should the place hold any that is in the way: ``refs/pitboss/<run>/<actor>``."""
     cookie: str
+    earlier: EarlierWork | None = None
+    """What earlier attempts left, if there were any; a worktree that vanished is made again from it."""
+    fresh: bool = False
+    """Set everything aside that earlier attempts did, and begin where the first one began."""
     adopt: bool = False
     """Pitboss 0.9 made the worktree at ``path``: take it over as it is, if it is one of this repository's and on its
     branch."""
@@ -86,6 +92,24 @@ class AnswerCall(Effect, frozen=True, kw_only=True):
     actor: ActorId
     attempt: int
     call_id: CallId
+    answer: Answer | Refused
+
+
+class AnswerDeed(Effect, frozen=True, kw_only=True):
+    """Let a tool call run that waits for our word, or refuse it."""
+
+    actor: ActorId
+    attempt: int
+    request_id: str
+    allowed: bool
+    reason: str = ""
+    """What the model reads if it was refused."""
+
+
+class AnswerOrder(Effect, frozen=True, kw_only=True):
+    """Tell an operator what came of an order."""
+
+    order_id: str
     answer: Answer | Refused
 
 

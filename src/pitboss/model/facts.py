@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
+from pitboss.model import approval_facts as approvals
 from pitboss.model import tree_facts as tree
 from pitboss.model.effects import Rung
 from pitboss.model.fact import ActorFact as ActorFact
@@ -68,15 +69,19 @@ class AttemptLost(ActorFact, frozen=True, kw_only=True):
     """Of the next attempt."""
     resume: bool
     """True if the next attempt continues its session, False if it starts afresh."""
+    fresh: bool = False
+    """Its next worktree begins where the first one did; what it has done so far is set aside before."""
     log_offset: int = 0
     """Where in ``stdout.log`` the next attempt's stream begins, in bytes."""
 
 
 class ActorRequeued(ActorFact, frozen=True, kw_only=True):
-    """A settled actor is taken up again, on an operator's order."""
+    """An actor is taken up again, on an operator's order: it had settled, or waits to begin again from the start."""
 
     session_id: str
     resume: bool
+    fresh: bool = False
+    """Its next worktree begins where the first one did; what it has done so far is set aside before."""
     log_offset: int = 0
 
 
@@ -111,6 +116,12 @@ class WorktreeMade(ActorFact, frozen=True, kw_only=True):
     base: str
     created_branch: bool
     cwd: str
+    brought_back: SetAside | None = None
+    """What had been set aside and lies in it again, uncommitted."""
+    set_aside: SetAside | None = None
+    """What was found in its place and set aside before it was made."""
+    message: str = ""
+    """What became of earlier work, if it does not simply lie in it."""
 
 
 class WorktreeFailed(ActorFact, frozen=True, kw_only=True):
@@ -142,7 +153,9 @@ class ToolUsed(ActorFact, frozen=True, kw_only=True):
     summary: str
     tool_use_id: str = ""
     verdict: str
-    """``allow``, for now always; written out, because audits ask for it."""
+    """``allow`` or ``deny``."""
+    rule: str = ""
+    """Which rule of the run, or who, decided that, if anybody did."""
     subagent: str | None = None
 
 
@@ -334,6 +347,7 @@ AnyActorFact = (
     | WorktreeLeft
     | ActorSettled
     | tree.TreeFact
+    | approvals.ApprovalFact
 )
 """Facts about one attempt of one actor."""
 

@@ -28,6 +28,9 @@ class TaskRecord(Frozen, frozen=True, kw_only=True):
     """Who spawned it."""
     pause_count: int = 0
     reprompt_count: int = 0
+    approvals_requested: int = 0
+    approvals_approved: int = 0
+    approvals_rejected: int = 0
     branch: str | None = None
     """Where its commits are; ``None`` if there is no such branch."""
     label: str = ""

@@ -318,6 +318,21 @@ class SetAside(Frozen, frozen=True, kw_only=True):
     """Ignored files that were there and were not saved."""
 
 
+class EarlierWork(Frozen, frozen=True, kw_only=True):
+    """What the last attempt that had a worktree left in git."""
+
+    cookie: str
+    """That attempt's cookie: what is set aside of its work is set aside in its name."""
+    base: str
+    """The commit its branch was made at, or stood at when Pitboss first came to it; empty if nobody knows."""
+    created_branch: bool
+    """We made the branch, so it goes if nothing is ever committed to it."""
+    branch_deleted: bool = False
+    """It went with the worktree: a branch of its name is another one now."""
+    set_aside: SetAside | None = None
+    """What was saved before its worktree was removed, to be uncommitted again in the next one."""
+
+
 class Session(Frozen, frozen=True, kw_only=True):
     """Everything a driver needs to hold one Claude Code session; no opinion of its own is needed."""
 
@@ -340,6 +355,8 @@ class Session(Frozen, frozen=True, kw_only=True):
     role: Role = "task"
     """Which of our tools it has."""
     spawns_subleads: bool = False
+    judged: bool = False
+    """Its tool calls wait for the run's word; else they run, and are only recorded."""
     asks_permission: bool = False
     """Its own permission questions are for the policy and the operator, not for its settings."""
     budget_usd: float | None = None

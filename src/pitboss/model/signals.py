@@ -5,6 +5,8 @@ A report names the attempt it is about, so that late news of an older attempt ca
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from pitboss.model.calls import AnyCall
@@ -49,6 +51,8 @@ class Reopened(Signal, frozen=True, kw_only=True):
     """Actors whose session can be continued: its transcript is there."""
     fresh_ids: dict[ActorId, str] = {}
     """A session id for each actor, for those who start afresh although their old id is taken."""
+    fresh: tuple[ActorId, ...] = ()
+    """Actors who are to begin again from the start, with what they have done so far set aside."""
     heard: dict[ActorId, Heard] = {}
     """What the attempts that were cut off have used until then, by their logs."""
     log_sizes: dict[ActorId, int] = {}
@@ -106,6 +110,12 @@ class WorktreePrepared(Report, frozen=True, kw_only=True):
     created_branch: bool = True
     cwd: str = ""
     """Where the agent works in it: differs from ``path`` for a sub-directory of a repository."""
+    brought_back: SetAside | None = None
+    """What had been set aside and lies in it again, uncommitted."""
+    set_aside: SetAside | None = None
+    """What was found in its place and set aside before it was made."""
+    message: str = ""
+    """What became of earlier work, if it does not simply lie in it."""
 
 
 class WorktreeRefused(Report, frozen=True, kw_only=True):
@@ -140,6 +150,37 @@ class ToolCalled(Report, frozen=True, kw_only=True):
     """Its input, shortened."""
     tool_use_id: str = ""
     subagent: str | None = None
+
+
+class DeedAsked(Report, frozen=True, kw_only=True):
+    """A tool call of the actor, or of one of its subagents, is about to run, and waits to be let."""
+
+    request_id: str
+    """What the driver knows the question by."""
+    tool: str
+    input: dict[str, Any]
+    """Its arguments."""
+    summary: str
+    """Its arguments, shortened."""
+    minted: str
+    """A fresh id (a UUID version 7), for the request it may become."""
+    tool_use_id: str = ""
+    subagent: str | None = None
+    is_permission: bool = False
+    """The agent's own settings ask, after the policy has let the call pass."""
+
+
+class ApprovalAnswered(Signal, frozen=True, kw_only=True):
+    """An order: how a request is answered."""
+
+    request_id: str
+    approved: bool
+    by: str = "operator"
+    comment: str | None = None
+    reason: str | None = None
+    edited_summary: str | None = None
+    order_id: str = ""
+    """What the one who gives it knows it by."""
 
 
 class CallMade(Report, frozen=True, kw_only=True):
@@ -264,6 +305,7 @@ RunSignal = (
     | GuardianDown
     | ClaudeProbed
     | JournalRefused
+    | ApprovalAnswered
     | ArtifactFailed
     | ArtifactWritten
     | EffectFailed
@@ -277,6 +319,7 @@ AnyReport = (
     | SpawnRefused
     | SessionReady
     | ToolCalled
+    | DeedAsked
     | CallMade
     | CallDropped
     | UsageGrew

@@ -13,12 +13,13 @@ import msgspec
 
 from pitboss.core.views import Recorded, story
 from pitboss.core.words import NO_NAMES
+from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
 from pitboss.model import tree_facts as t
 from pitboss.model.effects import Rung
 from pitboss.model.run import ActorId, Certificate, Usage
 from pitboss.surfaces import words
-from pitboss.surfaces.chronicle_tree import about_shared, about_the_tree
+from pitboss.surfaces.chronicle_tree import about_an_approval, about_shared, about_the_tree
 
 __all__ = ["sentence", "story_json", "story_lines"]
 
@@ -126,14 +127,13 @@ def _about_an_actor(fact: f.AnyActorFact) -> str:  # noqa: C901 - a flat match, 
         case f.ActorAdmitted():
             return _admitted(fact)
         case f.AttemptLost():
-            return f"it was cut off with its dispatcher; its next attempt {_next(fact.resume)}"
+            return f"it was cut off with its dispatcher; its next attempt {_next(resume=fact.resume, fresh=fact.fresh)}"
         case f.ActorRequeued():
-            return f"it is taken up again; its next attempt {_next(fact.resume)}"
+            return f"it is taken up again; its next attempt {_next(resume=fact.resume, fresh=fact.fresh)}"
         case f.ActorAdopted():
             return _adopted(fact)
         case f.WorktreeMade():
-            made = "new branch" if fact.created_branch else "branch"
-            return f"its worktree stands at {fact.path}, on {made} {fact.branch} from {fact.base[:10]}"
+            return _made(fact)
         case f.WorktreeFailed():
             return f"no worktree could be made: {fact.message}"
         case f.ProcessStarted():
@@ -173,6 +173,8 @@ def _about_an_actor(fact: f.AnyActorFact) -> str:  # noqa: C901 - a flat match, 
         case f.ActorSettled():
             said = f": {fact.failure.message or fact.failure.kind}" if fact.failure else ""
             return f"settled as {fact.status}{said}" + (f" ({fact.note})" if fact.note else "")
+        case a.ApprovalRequested() | a.ApprovalTakenUp() | a.ApprovalDecided():
+            return about_an_approval(fact)
         case _:
             return about_the_tree(fact)
 
@@ -191,7 +193,9 @@ def _caps(fact: f.RunOpened) -> str:
     return f"at most {run.max_parallel} at once{money}{', a rehearsal' if run.rehearsal else ''}"
 
 
-def _next(resume: bool) -> str:  # noqa: FBT001 - a field of the fact
+def _next(*, resume: bool, fresh: bool = False) -> str:
+    if fresh:
+        return "begins again from the start, with what it has done set aside"
     return "continues its session" if resume else "starts afresh"
 
 
@@ -201,7 +205,7 @@ def _adopted(fact: f.ActorAdopted) -> str:
         place = f"; its worktree {fact.worktree} " + ("was removed" if fact.worktree_removed else "is still there")
     if fact.status is None:
         before = "it was cut off under Pitboss 0.9" if fact.attempt else "Pitboss 0.9 never started it"
-        return f"{before}; its next attempt {_next(fact.resume)}{place}"
+        return f"{before}; its next attempt {_next(resume=fact.resume)}{place}"
     said = f": {fact.failure.message or fact.failure.kind}" if fact.failure else ""
     account = _account(fact.usage, fact.cost_usd)
     return f"by the record of Pitboss 0.9, it ended as {fact.status}{said}, having used {account}{place}"
@@ -230,6 +234,16 @@ def _death(certificate: Certificate) -> str:
     left = f", {words.plural(len(certificate.stopped), 'left-over')} stopped" if certificate.stopped else ""
     proof = "nothing of it is left" if certificate.complete else "that nothing of it is left could not be shown"
     return f"its process ended {how}{left}; {proof}"
+
+
+def _made(fact: f.WorktreeMade) -> str:
+    made = "new branch" if fact.created_branch else "branch"
+    parts = [f"its worktree stands at {fact.path}, on {made} {fact.branch} from {fact.base[:10]}"]
+    if fact.brought_back:
+        parts.append(f"with what was set aside as {fact.brought_back.ref} uncommitted in it")
+    if fact.message:
+        parts.append(fact.message)
+    return ", ".join(parts)
 
 
 def _left(fact: f.WorktreeLeft) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from pitboss.core.words import awaited
+from pitboss.model import approval_facts as a
 from pitboss.model import tree_facts as t
 from pitboss.model.store import RUN_WIDE
 from pitboss.surfaces import words
@@ -48,6 +49,20 @@ def _spawned(fact: t.ActorSpawned) -> str:
         means = "sharing its money and caps" if fact.envelope.is_shared else f"with {words.money(money)} of its own"
         return f"{fact.parent} made it its sub-lead{label}, {means}: {_short(fact.spec.prompt)}"
     return f"{fact.parent} spawned it{label}, {words.money(fact.reserved_usd)} set apart: {_short(fact.spec.prompt)}"
+
+
+def about_an_approval(fact: a.ApprovalFact) -> str:
+    """What was asked for, and how it was answered."""
+    match fact:
+        case a.ApprovalRequested(approval=asked):
+            return f"it asks for approval ({asked.request_id}): {_short(asked.summary)}"
+        case a.ApprovalTakenUp(request_id=name):
+            return f"it asks for {name} again, having been cut off"
+        case a.ApprovalDecided(ruling=ruling, request_id=name):
+            said = f": {_short(ruling.reason or ruling.comment or '')}" if ruling.reason or ruling.comment else ""
+            return f"{name} was {'approved' if ruling.approved else 'refused'} by {ruling.by}{said}"
+        case _:
+            assert_never(fact)
 
 
 def about_shared(fact: t.SharedFact) -> str:

@@ -51,7 +51,7 @@ def history(run: RunDir) -> History:
     told = History(RunState(), {})
     for entry in replay(run.journal) if run.journal.exists() else ():
         told = told._replace(state=evolve(told.state, entry.fact))
-        if isinstance(entry.fact, f.WorktreeLeft) and entry.fact.set_aside is not None:
+        if isinstance(entry.fact, f.WorktreeLeft | f.WorktreeMade) and entry.fact.set_aside is not None:
             told.asides[entry.fact.actor] = entry.fact.set_aside
     return told
 

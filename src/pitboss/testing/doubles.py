@@ -28,6 +28,7 @@ from pitboss.model.run import (
     ResumeScope,
     RunId,
     RunSpec,
+    SetAside,
     TaskSpec,
     TreeSpec,
     TurnResult,
@@ -176,9 +177,13 @@ class Story:
         self.state = replay(self.facts)
 
     def reopened(
-        self, *transcripts: str, scope: ResumeScope | None = None, heard: dict[ActorId, Heard] | None = None
+        self,
+        *transcripts: str,
+        scope: ResumeScope | None = None,
+        fresh: Iterable[str] = (),
+        heard: dict[ActorId, Heard] | None = None,
     ) -> Outcome:
-        """Another dispatcher takes the run over."""
+        """Another dispatcher takes the run over; those in ``fresh`` are to begin again from the start."""
         return self.when(
             s.Reopened(
                 at=self.at,
@@ -188,19 +193,21 @@ class Story:
                 scope=scope,
                 transcripts=tuple(ActorId(name) for name in transcripts),
                 fresh_ids={name: f"fresh-{name}" for name in self.state.actors},
+                fresh=tuple(ActorId(name) for name in fresh),
                 heard=heard or {},
             )
         )
 
     # what drivers say, with the attempt filled in
 
-    def prepared(self, name: str) -> Outcome:
-        """Its worktree stands."""
+    def prepared(self, name: str, **changes: object) -> Outcome:
+        """Its worktree stands; ``changes`` are fields of ``WorktreePrepared``."""
         path = f"/runs/{RUN}/worktrees/{name}"
         attempt = self.actor(name).attempt
-        return self.when(
-            s.WorktreePrepared(at=self.at, actor=ActorId(name), attempt=attempt, path=path, branch=name, base="c0ffee")
+        plain = s.WorktreePrepared(
+            at=self.at, actor=ActorId(name), attempt=attempt, path=path, branch=name, base="c0ffee"
         )
+        return self.when(msgspec.structs.replace(plain, **changes))
 
     def up(self, name: str) -> Outcome:
         """Its process exists and its session has answered."""
@@ -247,10 +254,12 @@ class Story:
             )
         )
 
-    def tidied(self, name: str, *, removed: bool = True) -> Outcome:
+    def tidied(self, name: str, *, removed: bool = True, set_aside: SetAside | None = None) -> Outcome:
         """Its worktree was put away."""
         attempt = self.actor(name).attempt
-        return self.when(s.WorktreeTidied(at=self.at, actor=ActorId(name), attempt=attempt, removed=removed))
+        return self.when(
+            s.WorktreeTidied(at=self.at, actor=ActorId(name), attempt=attempt, removed=removed, set_aside=set_aside)
+        )
 
     def succeeds(self, name: str) -> None:
         """Take a working actor to its successful end."""

@@ -5,11 +5,16 @@ They load neither the engine nor the manifest. Called by ``cli``.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from pitboss.surfaces.commands.options import json_option, run_argument, runs_option
 from pitboss.surfaces.faults import is_quiet, voice
 from pitboss.surfaces.outlet import stderr, stdout
+
+if TYPE_CHECKING:
+    from pitboss.surfaces.client import Run
 
 __all__ = ["attach", "diff", "list_runs", "status", "why"]
 
@@ -33,6 +38,7 @@ def status(run: str, run_dir: str | None, as_json: bool, full: bool) -> None:  #
     if full and not as_json:
         raise click.UsageError("--full adds to --json; give both")
     found = client.open_run(client.base(run_dir), run)
+    _warn_of_damage(found)
     out = stdout()
     if as_json:
         out.line(client.run_json(found) if full else client.records_json(found))
@@ -147,13 +153,17 @@ def diff(run_a: str, run_b: str, run_dir: str | None, as_json: bool) -> None:  #
     folder = client.base(run_dir)
     runs = [client.open_run(folder, name) for name in (run_a, run_b)]
     for run in runs:
-        if run.damaged and not is_quiet():
-            stderr().line(f"warning: {run.damaged} of the records in {run.path} cannot be read and were skipped")
+        _warn_of_damage(run)
     found = comparing.compare(*runs)
     if as_json:
         stdout().line(comparing_report.comparison_json(found))
     else:
         stdout().line("\n".join(comparing_report.comparison_lines(found)))
+
+
+def _warn_of_damage(run: Run) -> None:
+    if run.damaged and not is_quiet():
+        stderr().line(f"warning: {run.damaged} of the records in {run.path} cannot be read and were skipped")
 
 
 def _width() -> int:

@@ -171,21 +171,28 @@ def demo(keep: bool, fake: bool) -> None:  # noqa: FBT001 - click hands options 
 @run_argument
 @click.option("--failed", "scope", flag_value="failed", help="Also what has settled without success.")
 @click.option("--all", "scope", flag_value="all", help="Everything again, what succeeded included.")
+@click.option("--fresh", multiple=True, metavar="TASK", help="Run TASK again from the start; may be given repeatedly.")
 @runs_option
 @voice
-def resume(run: str, scope: ResumeScope | None, run_dir: str | None) -> None:
+def resume(run: str, scope: ResumeScope | None, fresh: tuple[str, ...], run_dir: str | None) -> None:
     """Go on with a run whose dispatcher is gone, or with what did not succeed in one that has ended.
 
     Whatever the old dispatcher left running is stopped first. Every unfinished task continues in its own worktree, on
     its own branch, in its own session; those that wait are started, those that are settled stay so. On a run that was
     cut off, --failed takes up what had failed too. A flat run of Pitboss 0.9 becomes a run of this version, in the same
     folder and under the same id, and keeps its records.
+
+    With --fresh, a task begins again where it first began, in a new session: everything it had done, its commits
+    included, is kept under refs/pitboss, and its branch goes back to its base. Of a run that has ended, --fresh alone
+    takes up only the tasks it names. For a task without a worktree only the session is new: its files are as they are.
+    A task that Pitboss 0.9 began in a worktree cannot begin again: where its branch began was not written down.
     """
     from pitboss import compose
     from pitboss.surfaces import client
     from pitboss.surfaces.watching import watch
 
-    folder = client.open_run(client.base(run_dir), run).path
+    found = client.open_run(client.base(run_dir), run)
+    again = [client.find_actor(found, name) for name in fresh]
     failed_before: list[int] = []
 
     def work(eyes: Eyes) -> int:
@@ -194,7 +201,7 @@ def resume(run: str, scope: ResumeScope | None, run_dir: str | None) -> None:
             eyes["on_open"](view)
 
         return compose.resume(
-            folder, scope=scope, on_open=opened, on_view=eyes["on_view"], on_warning=eyes["on_warning"]
+            found.path, scope=scope, fresh=again, on_open=opened, on_view=eyes["on_view"], on_warning=eyes["on_warning"]
         )
 
     code, _ = watch(work)
