@@ -72,7 +72,7 @@ def test_the_story_of_a_worker_has_its_keys_and_its_leases_and_calls_others_by_t
 
     told = "\n".join(chronicle.story_lines(replay(folder.journal), CART, names))
     assert "cart wrote /shared/cart, version 1 (4 bytes)" in told
-    assert str(CART) not in told
+    assert f"its worktree stands at /w/{CART}, on new branch" in told, "a path stays what it is"
 
     leads = "\n".join(chronicle.story_lines(replay(folder.journal), ActorId("coordinator"), names))
     assert "it waits for the end of cart or quality" in leads

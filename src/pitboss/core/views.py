@@ -111,8 +111,8 @@ class RunView(Frozen, frozen=True, kw_only=True):
 
     @property
     def failed(self) -> int:
-        """How many actors count as failed: of a tree whose lead has succeeded, those cancelled do not."""
-        forgiven = any(actor.role == "lead" and actor.status is Status.SUCCESS for actor in self.actors)
+        """How many actors count as failed: of a tree, those cancelled do not unless its lead has failed."""
+        forgiven = any(actor.role == "lead" and actor.status in {None, Status.SUCCESS} for actor in self.actors)
         return sum(
             actor.status not in {None, Status.SUCCESS} and not (forgiven and actor.status is Status.CANCELLED)
             for actor in self.actors

@@ -194,9 +194,9 @@ def _unfinished(run: RunDir, state: State) -> RunEntry:
 
 
 def _failed(records: Sequence[TaskRecord]) -> int:
-    """As a summary will count them: whom the end of a lead cancels has not failed if the lead has succeeded."""
+    """As a summary will count them: of a tree, those cancelled have not failed unless its lead has."""
     is_tree = any(record.parent_task_id for record in records)
-    forgiven = is_tree and any(not one.parent_task_id and one.status is Status.SUCCESS for one in records)
+    forgiven = is_tree and all(one.parent_task_id or one.status is Status.SUCCESS for one in records)
     return sum(
         record.status is not Status.SUCCESS and not (forgiven and record.status is Status.CANCELLED)
         for record in records

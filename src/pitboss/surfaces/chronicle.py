@@ -36,6 +36,9 @@ _REASONS = {
     "timeout": "its time is up",
     "stop": "it was told to stop",
     "failed": "it does not answer",
+    "cancel": "it is cancelled",
+    "pause": "it is to pause",
+    "budget": "its money is spent",
 }
 
 
@@ -171,8 +174,9 @@ def _about_an_actor(fact: f.AnyActorFact) -> str:  # noqa: C901 - a flat match, 
         case f.WorktreeLeft():
             return _left(fact)
         case f.ActorSettled():
-            said = f": {fact.failure.message or fact.failure.kind}" if fact.failure else ""
-            return f"settled as {fact.status}{said}" + (f" ({fact.note})" if fact.note else "")
+            said = (fact.failure.message or fact.failure.kind) if fact.failure else ""
+            note = f" ({fact.note})" if fact.note and fact.note != said else ""
+            return f"settled as {fact.status}{f': {said}' if said else ''}{note}"
         case a.ApprovalRequested() | a.ApprovalTakenUp() | a.ApprovalDecided():
             return about_an_approval(fact)
         case _:

@@ -305,7 +305,7 @@ def reason(actor: ActorView) -> str:
     failure = actor.failure
     said = failure.message if failure and failure.message else (failure.kind if failure else "")
     kind = f"[{failure.kind}] " if failure and failure.kind != "unknown" and failure.message else ""
-    return words.clean(kind + "; ".join(filter(None, [said, actor.note])))
+    return words.clean(kind + "; ".join(dict.fromkeys(filter(None, [said, actor.note]))))
 
 
 def _notes(view: RunView) -> Iterator[str]:

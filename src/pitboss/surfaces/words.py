@@ -101,7 +101,8 @@ def full_name(actor: ActorView) -> str:
     return f"{clean(actor.label)} ({short})" if actor.label else short
 
 
-_MINTED = re.compile(r"\b(?:worker|sublead)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_MINTED = re.compile(r"(?<![\w/-])(?:worker|sublead)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![\w/-])")
+"""An actor's id in a text; in a path or in a branch's name it stays what it is."""
 
 
 def renamed(text: str, names: Mapping[ActorId, str]) -> str:
