@@ -136,8 +136,14 @@ def facts_page() -> str:
         parts.append(f"## {title}")
         if kinds is facts.AnyActorFact:
             parts.append("All of them also have `actor` and `attempt`.")
-        parts += [_fact(classes[kind.__name__]) for kind in get_args(kinds)]
+        parts += [_fact(_source(kind)) for kind in get_args(kinds)]
     return "\n\n".join(parts) + "\n"
+
+
+def _source(kind: type) -> ast.ClassDef:
+    (node,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(node, ast.ClassDef)
+    return node
 
 
 def _fact(node: ast.ClassDef) -> str:

@@ -239,7 +239,8 @@ def test_every_fact_has_its_sentence(fact: f.AnyFact, words: str) -> None:
 
 
 def test_no_kind_of_fact_is_left_out_above() -> None:
-    assert set(get_args(f.AnyFact)) == {type(fact) for fact, _ in FACTS}
+    elsewhere = {kind for kind in get_args(f.AnyFact) if kind.__module__ != f.__name__}  # see test_chronicle_tree.py
+    assert set(get_args(f.AnyFact)) - elsewhere == {type(fact) for fact, _ in FACTS}
 
 
 def story(tmp_path: Path, actor: str) -> list[str]:
