@@ -418,4 +418,6 @@ def _hands(
         e.PublishTasks: hand_for(e.PublishTasks, artifacts.publish_tasks),
         e.PublishTask: hand_for(e.PublishTask, artifacts.publish_task),
         e.PublishRun: hand_for(e.PublishRun, artifacts.publish_run),
+        e.PublishStore: hand_for(e.PublishStore, artifacts.publish_store),
+        e.PublishSubleads: hand_for(e.PublishSubleads, artifacts.publish_subleads),
     }

@@ -78,6 +78,8 @@ def _consequence(d: Decision, fact: f.AnyFact) -> None:
             waiting.actor_ended(d, who)
             waiting.released_by(d, who)
             approvals.caller_ended(d, who)
+            if d.actor(who).role == "sublead":
+                d.ask(e.PublishSubleads(sessions=tree.sublead_sessions(d.state)))
         case f.SessionOpened(actor=who):
             steering.deliver(d, who)
         case t.ActorThawed(actor=who):
@@ -242,3 +244,15 @@ def _end(d: Decision) -> None:
     code = 130 if d.state.interrupted else 0 if everything else 1
     d.note(f.RunEnded(at=d.at, exit_code=code, was_interrupted=d.state.interrupted))
     d.ask(e.PublishRun(record=run_record(d.state)))
+    if d.state.spec.dump_shared_store:
+        d.ask(_store_picture(d))
+
+
+def _store_picture(d: Decision) -> e.PublishStore:
+    leader = tree.root(d.state)
+    return e.PublishStore(
+        at=d.at,
+        root=leader.spec.id if leader else tree.FLAT,
+        entries={layer: tuple(held.entries.values()) for layer, held in d.state.stores.items()},
+        leases=tuple(d.state.leases.held.values()),
+    )
