@@ -8,9 +8,14 @@ import msgspec
 import pytest
 
 from pitboss.journal.reader import replay
+from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
+from pitboss.model import tree_facts as t
+from pitboss.model.approvals import Approval, Decision, Pending
 from pitboss.model.effects import Rung
-from pitboss.model.run import ActorId, Certificate, Failure, SetAside, Status, TurnResult, Usage
+from pitboss.model.run import ActorId, Certificate, Failure, SetAside, Status, TaskSpec, TurnResult, Usage
+from pitboss.model.store import Entry, Lease, LeaseEnded, Removed, Value
+from pitboss.model.tree import Envelope, ForActors, Message
 from pitboss.surfaces import chronicle
 from support.pictures import RUN, START, begun, done, opened, write_run
 
@@ -27,6 +32,78 @@ ADOPTED = (
     "by the record of Pitboss 0.9, it ended as Success, having used — tokens (in/out/cache), $0.50; "
     "its worktree /w was removed"
 )
+SPEC = TaskSpec(id=ActorId("w"), directory="/repo", prompt="Do  it.")
+ENTRY = Entry(path="/shared/k", value=Value(text="v"), version=2, written_by="a", written_at=START, size_bytes=1)
+REMOVED = Removed(path="/shared/k", last_version=2, removed_by="a", removed_at=START)
+LEASE = Lease(scope="", name="push", lease_id="l", holder="a", acquired_at=START, expires_at=START + 9)
+ASKED = Approval(
+    request_id="req-1",
+    kind="action",
+    actor=ActorId("a"),
+    path=(ActorId("a"),),
+    role="lead",
+    category="tool_use",
+    summary="push it",
+    asked_at=START,
+    expires_at=None,
+)
+TREE_FACTS: list[tuple[f.AnyFact, str]] = [
+    (
+        t.ActorSpawned(**WHO, spec=SPEC, role="worker", parent=ActorId("lead"), label="fix", reserved_usd=0.5),
+        "lead spawned it (fix), $0.50 set apart: Do it.",
+    ),
+    (
+        t.ActorSpawned(
+            **WHO, spec=SPEC, role="sublead", parent=ActorId("lead"), envelope=Envelope(budget_usd=2.0, max_workers=2)
+        ),
+        "lead made it its sub-lead, with $2.00 of its own: Do it.",
+    ),
+    (
+        t.ActorPaused(**WHO, certificate=Certificate(exit_code=0)),
+        "it is paused: its processes are gone, its place and its session are kept",
+    ),
+    (t.ActorFrozen(**WHO, by="lead"), "lead froze it: its processes stand still, and so does its clock"),
+    (t.ActorThawed(**WHO), "it goes on"),
+    (t.ActorContinued(**WHO, prompt="continue", by="lead"), "lead lets it go on: continue"),
+    (t.MessageSent(**WHO, message=Message(text="hi", by="lead")), "lead tells it: hi"),
+    (
+        t.MessageSent(**WHO, message=Message(text="stop that", by="lead", interrupts=True)),
+        "lead interrupts it to say: stop that",
+    ),
+    (t.InterruptAsked(**WHO), "its turn is being ended, so that it hears"),
+    (t.MessagesDelivered(**WHO), "it was told"),
+    (
+        t.WaitBegan(**WHO, call_id=1, awaited=ForActors(ids=(ActorId("w"),), shape="record"), deadline=None),
+        "it waits for the end of w",
+    ),
+    (t.WaitEnded(**WHO, call_id=1, how="message"), "its wait ends early, for a message"),
+    (t.StoreWritten(at=0, layer="a", entry=ENTRY), "a wrote /shared/k, version 2 (1 bytes)"),
+    (
+        t.StoreRemoved(
+            at=0, layer="a", removed=Removed(path="/shared/k", last_version=2, removed_by="a", removed_at=0)
+        ),
+        "a removed /shared/k",
+    ),
+    (t.LeaseTaken(at=0, lease=LEASE), "a has the run-wide lease push"),
+    (
+        t.LeaseOver(at=0, ended=LeaseEnded(scope="", name="push", lease_id="l", reason="holder_ended")),
+        "the lease push is free: holder ended",
+    ),
+    (
+        a.ApprovalRequested(**WHO, approval=ASKED, pending=Pending(attempt=1, call_id=1)),
+        "it asks for approval (req-1): push it",
+    ),
+    (
+        a.ApprovalTakenUp(**WHO, request_id="req-1", pending=Pending(attempt=2, call_id=1), heard=False),
+        "it asks for req-1 again, having been cut off",
+    ),
+    (
+        a.ApprovalDecided(
+            **WHO, request_id="req-1", ruling=Decision(approved=False, by="operator", reason="no"), heard=True
+        ),
+        "req-1 was refused by operator: no",
+    ),
+]
 FACTS: list[tuple[f.AnyFact, str]] = [
     (opened(Path("/runs"), "a", "b"), "the run began: 2 tasks, at most 4 at once (dispatcher 4242)"),
     (f.GuardianStarted(at=0, pid=7), "a guardian watches over the run (process 7)"),
@@ -150,6 +227,7 @@ FACTS: list[tuple[f.AnyFact, str]] = [
         f.ActorSettled(**WHO, status=Status.FAILED, failure=Failure(kind="no_result"), note="n"),
         "settled as Failed: no_result (n)",
     ),
+    *TREE_FACTS,
 ]
 
 

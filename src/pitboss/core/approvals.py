@@ -21,9 +21,9 @@ from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
 from pitboss.model.answers import Answer, refused
-from pitboss.model.approvals import Approval, Pending
+from pitboss.model.approvals import Approval, Pending, Proposal
 from pitboss.model.approvals import Decision as Ruling
-from pitboss.model.calls import ApprovalCall, PermissionPrompt, ProposePlan, RequestApproval
+from pitboss.model.calls import ApprovalCall, PermissionPrompt, Plan, ProposePlan, RequestApproval
 from pitboss.model.run import ActorId
 from pitboss.model.tree import ForApproval
 
@@ -63,42 +63,49 @@ def handle(d: Decision, signal: s.CallMade, call: ApprovalCall) -> None:
 
 
 def _approval(d: Decision, caller: Actor, signal: s.CallMade, call: ApprovalCall) -> Approval:
-    secs = _secs(d, call)
     blocks = isinstance(call, RequestApproval) and call.fallback == "block"
-    common = {
-        "request_id": f"req-{signal.minted}",
-        "actor": caller.spec.id,
-        "path": tree.path_of(d.state, caller),
-        "role": caller.role,
-        "asked_at": d.at,
-        "expires_at": None if blocks else d.at + secs,
-        "cost_usd": call.cost_estimate,
-    }
+    asked = Approval(
+        request_id=f"req-{signal.minted}",
+        kind="action",
+        actor=caller.spec.id,
+        path=tree.path_of(d.state, caller),
+        role=caller.role,
+        category="tool_use",
+        summary="",
+        cost_usd=call.cost_estimate,
+        asked_at=d.at,
+        expires_at=None if blocks else d.at + _secs(d, call),
+    )
     match call:
         case RequestApproval():
-            return Approval(
-                **common,  # type: ignore[arg-type]  # what every request has, by the names of its fields
-                kind="action",
+            return replace(
+                asked,
                 category=call.category,
                 summary=call.summary,
-                plan=call.plan,
+                plan=_proposal(call.plan),
                 tool_name=call.tool_name,
                 fallback=call.fallback,
             )
-        case ProposePlan():
-            return Approval(**common, kind="plan", category="plan", summary=call.plan.summary, plan=call.plan)  # type: ignore[arg-type]
-        case PermissionPrompt():
+        case ProposePlan(plan=plan):
+            return replace(asked, kind="plan", category="plan", summary=plan.summary, plan=_proposal(plan))
+        case PermissionPrompt(tool_name=tool):
             shown = as_text(call.tool_input if call.tool_input is not None else call.input)
-            return Approval(
-                **common,  # type: ignore[arg-type]
-                kind="permission",
-                category="tool_use",
-                summary=f"Permission request: {call.tool_name}",
-                tool_name=call.tool_name,
-                tool_input=shown,
-            )
+            summary = f"Permission request: {tool}"
+            return replace(asked, kind="permission", summary=summary, tool_name=tool, tool_input=shown)
         case _:
             assert_never(call)
+
+
+def _proposal(plan: Plan | None) -> Proposal | None:
+    if plan is None:
+        return None
+    return Proposal(
+        summary=plan.summary,
+        rationale=plan.rationale,
+        resources=tuple(plan.resources or ()),
+        risks=tuple(plan.risks or ()),
+        rollback=plan.rollback,
+    )
 
 
 def _secs(d: Decision, call: ApprovalCall) -> float:
@@ -247,7 +254,11 @@ def answered(d: Decision, signal: s.ApprovalAnswered) -> None:
         reason=signal.reason,
         edited_summary=signal.edited_summary,
     )
-    decide(d, one, ruling)
+    if signal.absent:
+        about = d.about(one.approval.actor)
+        d.note(a.ApprovalDecided(**about, request_id=signal.request_id, ruling=ruling, heard=False))
+    else:
+        decide(d, one, ruling)
     d.reply(signal.order_id, Answer({"ok": True, "approved": signal.approved}))
 
 

@@ -22,8 +22,8 @@ def awaited(what: Awaited, names: Mapping[ActorId, str] = NO_NAMES) -> str:
     match what:
         case ForActors(ids=ids):
             return f"the end of {' or '.join(names.get(name, name) for name in ids)}"
-        case ForKey(call=call):
-            return f"the key {call.path}"
+        case ForKey(path=path):
+            return f"the key {path}"
         case ForLease(name=name):
             return f"the lease {name}"
         case ForApproval(request_id=name):

@@ -181,6 +181,8 @@ class ApprovalAnswered(Signal, frozen=True, kw_only=True):
     edited_summary: str | None = None
     order_id: str = ""
     """What the one who gives it knows it by."""
+    absent: bool = False
+    """No dispatcher lives: whoever asked is gone, and hears the answer when it asks again."""
 
 
 class CallMade(Report, frozen=True, kw_only=True):
