@@ -124,3 +124,10 @@ def test_nobody_is_lost_whatever_the_records_say_of_parents(pairs: list[tuple[in
     actors: list[ActorView] = [replace(waiting(str(name)), parent=ActorId(str(parent))) for name, parent in pairs]
     listed = in_tree_order(actors)
     assert sorted(actor.id for actor in actors) == sorted(actor.id for actor in listed)
+
+
+def test_the_limit_of_the_whole_run_bounds_the_leads_layer_too() -> None:
+    facts = grown(Path("/runs"))
+    state = state_of(facts)
+    poorer = replace(state, run=replace(state.spec, budget_usd=1.0))
+    assert (1.0, 0.5) == tuple(layer.budget_usd for layer in run_view(poorer).layers)

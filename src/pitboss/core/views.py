@@ -255,7 +255,9 @@ def _waiting_for(state: RunState) -> str:
         return f"waits: {state.throttle_reason}"
     if state.starting >= state.starts_limit:
         return "waits for others to start"
-    return "waits for money that others hold" if state.spec.budget_usd is not None else "starts next"
+    # In a tree the money was asked for at the spawn; whoever waits there waits for nothing but the start.
+    is_poor = state.spec.tree is None and state.spec.budget_usd is not None
+    return "waits for money that others hold" if is_poor else "starts next"
 
 
 def display_name(name: str | None, manifest_path: str) -> str | None:

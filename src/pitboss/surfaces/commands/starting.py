@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pitboss.model.run import ResumeScope
     from pitboss.surfaces.watching import Eyes
 
-__all__ = ["demo", "dispatch", "rehearse", "resume", "validate"]
+__all__ = ["demo", "dispatch", "rehearse", "resume", "tree", "validate"]
 
 
 @click.command()
@@ -79,6 +79,38 @@ def _warn(loaded: Loaded, err: Outlet) -> None:
     if not is_quiet():
         for problem in loaded.warnings:
             err.line(problem.render(loaded.run.manifest_path))
+
+
+def _dollars(_ctx: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 <= value < float("inf"):  # not a number is in no range
+        raise click.BadParameter(f"{value} is not an amount in US dollars")
+    return value
+
+
+@click.command()
+@manifest_argument
+@click.option(
+    "--check", "limit", metavar="USD", type=float, callback=_dollars, help="Fail unless no more than this can be spent."
+)
+@json_option
+@voice
+def tree(manifest: str, limit: float | None, as_json: bool) -> None:  # noqa: FBT001 - click hands options over so
+    """Tell what a manifest allows before anything is spent: who, how many, for how long, for how much at most.
+
+    The envelope is the budget that the whole run is held to: sub-leads are paid from their lead's, so they are in it.
+    Without a budget there is no bound, and every --check fails. Exit code: 0, or 1 if the check failed, or 2 if the
+    manifest is not valid.
+    """
+    from pitboss import compose
+    from pitboss.surfaces import allowance
+
+    run = compose.load(manifest).run
+    out = stdout()
+    out.line(allowance.allowance_json(run, limit) if as_json else "\n".join(allowance.allowance_lines(run)))
+    if limit is not None:
+        bound = allowance.bound_of(run)
+        stderr().line(allowance.gate_line(bound, limit))
+        sys.exit(0 if bound.passes(limit) else 1)
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
