@@ -51,7 +51,8 @@ def decide(state: RunState, signal: s.AnySignal) -> Outcome:
         reports.handle(d, signal)
     else:
         _handle(d, signal)
-    _follow(d)
+    if not (isinstance(signal, s.ApprovalAnswered) and signal.absent):  # nobody is there to do what would follow
+        _follow(d)
     return Outcome(d.state, tuple(d.facts), tuple(d.effects))
 
 
@@ -152,6 +153,8 @@ def _after_the_end(d: Decision, signal: s.AnySignal) -> None:
     """The run has ended: only the loss of its last public file is still news."""
     if isinstance(signal, s.ArtifactFailed):
         d.note(f.ArtifactLost(at=d.at, path=signal.path, message=signal.message))
+    elif isinstance(signal, s.ApprovalAnswered):
+        approvals.too_late(d, signal)
 
 
 def _tick(d: Decision) -> None:

@@ -128,6 +128,11 @@ class RunDir:
         """Where operators reach a live run when there is no runtime directory."""
         return self.path / "control.sock"
 
+    @property
+    def control_path(self) -> Path:
+        """Says where the socket of a live run really is; see ``services.place``."""
+        return self.path / "control.path"
+
     def task(self, actor: str) -> Path:
         """The folder of one actor."""
         return self.tasks / _single_name(actor, "actor's id")
