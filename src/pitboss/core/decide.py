@@ -51,7 +51,8 @@ def decide(state: RunState, signal: s.AnySignal) -> Outcome:
         reports.handle(d, signal)
     else:
         _handle(d, signal)
-    _follow(d)
+    if not (isinstance(signal, s.ApprovalAnswered) and signal.absent):  # nobody is there to do what would follow
+        _follow(d)
     return Outcome(d.state, tuple(d.facts), tuple(d.effects))
 
 
@@ -78,6 +79,8 @@ def _consequence(d: Decision, fact: f.AnyFact) -> None:
             waiting.actor_ended(d, who)
             waiting.released_by(d, who)
             approvals.caller_ended(d, who)
+            if d.actor(who).role == "sublead":
+                d.ask(e.PublishSubleads(sessions=tree.sublead_sessions(d.state)))
         case f.SessionOpened(actor=who):
             steering.deliver(d, who)
         case t.ActorThawed(actor=who):
@@ -150,6 +153,8 @@ def _after_the_end(d: Decision, signal: s.AnySignal) -> None:
     """The run has ended: only the loss of its last public file is still news."""
     if isinstance(signal, s.ArtifactFailed):
         d.note(f.ArtifactLost(at=d.at, path=signal.path, message=signal.message))
+    elif isinstance(signal, s.ApprovalAnswered):
+        approvals.too_late(d, signal)
 
 
 def _tick(d: Decision) -> None:
@@ -242,3 +247,15 @@ def _end(d: Decision) -> None:
     code = 130 if d.state.interrupted else 0 if everything else 1
     d.note(f.RunEnded(at=d.at, exit_code=code, was_interrupted=d.state.interrupted))
     d.ask(e.PublishRun(record=run_record(d.state)))
+    if d.state.spec.dump_shared_store:
+        d.ask(_store_picture(d))
+
+
+def _store_picture(d: Decision) -> e.PublishStore:
+    leader = tree.root(d.state)
+    return e.PublishStore(
+        at=d.at,
+        root=leader.spec.id if leader else tree.FLAT,
+        entries={layer: tuple(held.entries.values()) for layer, held in d.state.stores.items()},
+        leases=tuple(d.state.leases.held.values()),
+    )

@@ -146,6 +146,8 @@ def spawn_sublead(d: Decision, signal: s.CallMade, call: SpawnSublead) -> None:
     if isinstance(envelope, Refused) or isinstance(seeds, Refused):
         d.answer(signal, envelope if isinstance(envelope, Refused) else seeds)  # type: ignore[arg-type]
         return
+    for entry in seeds:  # before it is there: a kill in between must not leave one without what it was given
+        d.note(t.StoreWritten(at=d.at, layer=name, entry=entry))
     d.note(
         t.ActorSpawned(
             at=d.at,
@@ -159,8 +161,6 @@ def spawn_sublead(d: Decision, signal: s.CallMade, call: SpawnSublead) -> None:
             idempotency_key=call.idempotency_key or "",
         )
     )
-    for entry in seeds:
-        d.note(t.StoreWritten(at=d.at, layer=name, entry=entry))
     d.answer(signal, _led(d.state, caller, d.actor(name)))
 
 

@@ -60,6 +60,8 @@ class Decision(Frozen, frozen=True, kw_only=True):
     comment: str | None = None
     reason: str | None = None
     edited_summary: str | None = None
+    via: str = ""
+    """Of a person: who it was on this machine, and with what program."""
 
 
 class Pending(Frozen, frozen=True, kw_only=True):

@@ -176,6 +176,8 @@ class ApprovalAnswered(Signal, frozen=True, kw_only=True):
     request_id: str
     approved: bool
     by: str = "operator"
+    via: str = ""
+    """Who that is on this machine, and with what program."""
     comment: str | None = None
     reason: str | None = None
     edited_summary: str | None = None
