@@ -123,7 +123,6 @@ class _Field(NamedTuple):
 
 def facts_page() -> str:
     """Every kind of fact a journal can hold."""
-    classes = {node.name: node for node in ast.parse(inspect.getsource(facts)).body if isinstance(node, ast.ClassDef)}
     intro = (
         "What `journal.jsonl` of a run holds, one object a line: `seq`, `cause` (the `seq` of the fact it follows "
         "from, or 0), `via` (what brought it about), `fact` (one of the kinds below), `at` (seconds since the epoch), "
@@ -134,8 +133,14 @@ def facts_page() -> str:
         parts.append(f"## {title}")
         if kinds is facts.AnyActorFact:
             parts.append("All of them also have `actor` and `attempt`.")
-        parts += [_fact(classes[kind.__name__]) for kind in get_args(kinds)]
+        parts += [_fact(_source(kind)) for kind in get_args(kinds)]
     return "\n\n".join(parts) + "\n"
+
+
+def _source(kind: type) -> ast.ClassDef:
+    (node,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(node, ast.ClassDef)
+    return node
 
 
 def _fact(node: ast.ClassDef) -> str:

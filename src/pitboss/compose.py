@@ -43,6 +43,7 @@ from pitboss.model import effects as e
 from pitboss.model.effects import Effect, Emit, Hand
 from pitboss.model.run import ActorId, Heard, ResumeScope, RunSpec, TaskSpec
 from pitboss.model.signals import Opened, Reopened
+from pitboss.services.control import Control
 from pitboss.wire.artifacts import RunMeta, encode_meta
 from pitboss.wire.scalars import to_timestamp
 
@@ -365,12 +366,16 @@ async def _hold(
     sessions = ClaudeSessions(clock.now, Census(), inherited, lambda: Minted(mint_run_id(), mint_session_id()))
     viewer = Viewer(eyes.on_open, eyes.on_view)
     meta = _meta(spec, state.opened_at or first.at)
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
+    control = Control(rundir, spec, clock.now, eyes.on_warning, runtime_dir=runtime_dir)
     try:
         async with Watch(clock.now, rundir.path / "guardian.jsonl") as watch:
             hands = _hands(rundir, artifacts, sessions, meta, clock, watch)
-            loop = Loop(journal, clock, hands, [viewer], state)
+            hands[e.AnswerOrder] = hand_for(e.AnswerOrder, control.answer)
+            loop = Loop(journal, clock, hands, [viewer, control.see], state)
             with Orders(loop.inbox.post, clock.now):
-                state = await loop.run(first)
+                async with control.serving(loop.inbox.post):
+                    state = await loop.run(first)
             viewer.show()
     except WorldError as problem:
         resume = f"`pitboss resume {spec.run_id}` goes on with the run"
@@ -418,4 +423,6 @@ def _hands(
         e.PublishTasks: hand_for(e.PublishTasks, artifacts.publish_tasks),
         e.PublishTask: hand_for(e.PublishTask, artifacts.publish_task),
         e.PublishRun: hand_for(e.PublishRun, artifacts.publish_run),
+        e.PublishStore: hand_for(e.PublishStore, artifacts.publish_store),
+        e.PublishSubleads: hand_for(e.PublishSubleads, artifacts.publish_subleads),
     }

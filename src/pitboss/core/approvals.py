@@ -7,12 +7,13 @@ cut off asks again and is given the answer that was found meanwhile, or waits on
 
 from __future__ import annotations
 
+import hashlib
 from typing import assert_never
 
 import msgspec
 from msgspec.structs import replace
 
-from pitboss.core import policy, tree
+from pitboss.core import lifecycle, policy, tree
 from pitboss.core.decision import Decision
 from pitboss.core.state import Actor, Asked, Wait
 from pitboss.core.waiting import end
@@ -21,9 +22,9 @@ from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
 from pitboss.model.answers import Answer, refused
-from pitboss.model.approvals import Approval, Pending
+from pitboss.model.approvals import Approval, Pending, Proposal
 from pitboss.model.approvals import Decision as Ruling
-from pitboss.model.calls import ApprovalCall, PermissionPrompt, ProposePlan, RequestApproval
+from pitboss.model.calls import ApprovalCall, PermissionPrompt, Plan, ProposePlan, RequestApproval
 from pitboss.model.run import ActorId
 from pitboss.model.tree import ForApproval
 
@@ -35,6 +36,9 @@ REFUSED = "The operator of this run has refused this call; do not try to do the 
 
 INPUT_CHARS = 4000
 """So much of a tool's arguments is kept with a request."""
+
+CALLER_ENDED = "caller ended"
+"""Who has answered a request whose actor has ended."""
 
 
 # --- what actors ask with our tools -----------------------------------------------------------------------------------
@@ -63,42 +67,49 @@ def handle(d: Decision, signal: s.CallMade, call: ApprovalCall) -> None:
 
 
 def _approval(d: Decision, caller: Actor, signal: s.CallMade, call: ApprovalCall) -> Approval:
-    secs = _secs(d, call)
     blocks = isinstance(call, RequestApproval) and call.fallback == "block"
-    common = {
-        "request_id": f"req-{signal.minted}",
-        "actor": caller.spec.id,
-        "path": tree.path_of(d.state, caller),
-        "role": caller.role,
-        "asked_at": d.at,
-        "expires_at": None if blocks else d.at + secs,
-        "cost_usd": call.cost_estimate,
-    }
+    asked = Approval(
+        request_id=f"req-{signal.minted}",
+        kind="action",
+        actor=caller.spec.id,
+        path=tree.path_of(d.state, caller),
+        role=caller.role,
+        category="tool_use",
+        summary="",
+        cost_usd=call.cost_estimate,
+        asked_at=d.at,
+        expires_at=None if blocks else d.at + _secs(d, call),
+    )
     match call:
         case RequestApproval():
-            return Approval(
-                **common,  # type: ignore[arg-type]  # what every request has, by the names of its fields
-                kind="action",
+            return replace(
+                asked,
                 category=call.category,
                 summary=call.summary,
-                plan=call.plan,
+                plan=_proposal(call.plan),
                 tool_name=call.tool_name,
                 fallback=call.fallback,
             )
-        case ProposePlan():
-            return Approval(**common, kind="plan", category="plan", summary=call.plan.summary, plan=call.plan)  # type: ignore[arg-type]
-        case PermissionPrompt():
+        case ProposePlan(plan=plan):
+            return replace(asked, kind="plan", category="plan", summary=plan.summary, plan=_proposal(plan))
+        case PermissionPrompt(tool_name=tool):
             shown = as_text(call.tool_input if call.tool_input is not None else call.input)
-            return Approval(
-                **common,  # type: ignore[arg-type]
-                kind="permission",
-                category="tool_use",
-                summary=f"Permission request: {call.tool_name}",
-                tool_name=call.tool_name,
-                tool_input=shown,
-            )
+            summary = f"Permission request: {tool}"
+            return replace(asked, kind="permission", summary=summary, tool_name=tool, tool_input=shown)
         case _:
             assert_never(call)
+
+
+def _proposal(plan: Plan | None) -> Proposal | None:
+    if plan is None:
+        return None
+    return Proposal(
+        summary=plan.summary,
+        rationale=plan.rationale,
+        resources=tuple(plan.resources or ()),
+        risks=tuple(plan.risks or ()),
+        rollback=plan.rollback,
+    )
 
 
 def _secs(d: Decision, call: ApprovalCall) -> float:
@@ -126,15 +137,31 @@ def _request(asked: Approval) -> policy.Request:
 
 
 def _asked_before(d: Decision, asked: Approval) -> Asked | None:
-    """The same request of an earlier attempt that was cut off before it heard the answer."""
-    attempt = d.actor(asked.actor).attempt
+    """The same request of the same actor, if it was cut off, or called away, before it heard the answer."""
     for one in d.state.approvals.values():
         old = one.approval
         same = (old.actor, old.kind, old.summary, old.plan, old.tool_name, old.tool_input)
         new = (asked.actor, asked.kind, asked.summary, asked.plan, asked.tool_name, asked.tool_input)
-        if same == new and not one.heard and one.pending.attempt != attempt:
+        if same == new and not one.heard and not _is_awaited(d, one) and not _is_void(one):
             return one
     return None
+
+
+def _is_awaited(d: Decision, one: Asked) -> bool:
+    """Somebody is there who would hear the answer."""
+    return _wait_for(d, one.approval.request_id) is not None or _is_at_hook(d, one)
+
+
+def _is_at_hook(d: Decision, one: Asked) -> bool:
+    """A tool call of a living process waits for the answer."""
+    actor = d.actor(one.approval.actor)
+    alive = actor.phase in lifecycle.HAS_PROCESS and one.pending.attempt == actor.attempt
+    return alive and one.pending.hook_id is not None
+
+
+def _is_void(one: Asked) -> bool:
+    """It was closed because nobody was left to ask: whoever is taken up again later may ask anew."""
+    return one.ruling is not None and one.ruling.by == CALLER_ENDED
 
 
 def _take_up(d: Decision, signal: s.CallMade, one: Asked) -> None:
@@ -205,11 +232,23 @@ def judge(d: Decision, signal: s.DeedAsked) -> None:
             why=verdict.rule_text,
         )
         pending = Pending(attempt=signal.attempt, hook_id=signal.request_id)
-        d.note(a.ApprovalRequested(**d.about(signal.actor), approval=asked, pending=pending))
+        earlier = _asked_before(d, asked)
+        if earlier is None:
+            d.note(a.ApprovalRequested(**d.about(signal.actor), approval=asked, pending=pending))
+        else:
+            _take_up_deed(d, signal, earlier, pending)
         return
     allowed = verdict.answer != "deny"
     _note_deed(d, signal, "allow" if allowed else "deny", verdict.rule_text)
     _answer_hook(d, signal.actor, signal.attempt, signal.request_id, allowed=allowed, reason=verdict.reason)
+
+
+def _take_up_deed(d: Decision, signal: s.DeedAsked, one: Asked, pending: Pending) -> None:
+    """Go on with a tool call that a person was to look at when its actor was cut off."""
+    name, heard = one.approval.request_id, one.ruling is not None
+    d.note(a.ApprovalTakenUp(**d.about(signal.actor), request_id=name, pending=pending, heard=heard))
+    if one.ruling is not None:
+        _let(d, one.approval, pending, one.ruling)
 
 
 def _note_deed(d: Decision, signal: s.DeedAsked, verdict: str, rule: str) -> None:
@@ -237,8 +276,7 @@ def answered(d: Decision, signal: s.ApprovalAnswered) -> None:
     """A person has decided: once, from anywhere."""
     one = d.state.approvals.get(signal.request_id)
     if one is None or one.ruling is not None:
-        why = "unknown" if one is None else f"already answered by {one.ruling.by if one.ruling else ''}"
-        d.reply(signal.order_id, refused("not_found", f"unknown request_id: {signal.request_id} ({why})"))
+        d.reply(signal.order_id, refused("not_found", f"unknown request_id: {signal.request_id}{_answered_by(one)}"))
         return
     ruling = Ruling(
         approved=signal.approved,
@@ -246,34 +284,55 @@ def answered(d: Decision, signal: s.ApprovalAnswered) -> None:
         comment=signal.comment,
         reason=signal.reason,
         edited_summary=signal.edited_summary,
+        via=signal.via,
     )
-    decide(d, one, ruling)
+    if signal.absent:
+        about = d.about(one.approval.actor)
+        d.note(a.ApprovalDecided(**about, request_id=signal.request_id, ruling=ruling, heard=False))
+    else:
+        decide(d, one, ruling)
     d.reply(signal.order_id, Answer({"ok": True, "approved": signal.approved}))
+
+
+def too_late(d: Decision, signal: s.ApprovalAnswered) -> None:
+    """The run has ended: nobody will ask for the answer any more."""
+    d.reply(signal.order_id, refused("unavailable", "the run has ended; nothing waits for an answer in it"))
+
+
+def _answered_by(one: Asked | None) -> str:
+    """For whoever comes second."""
+    if one is None or one.ruling is None:
+        return ""
+    who = f"{one.ruling.by}, {one.ruling.via}" if one.ruling.via else one.ruling.by
+    return f" (already answered by {who}: {'approved' if one.ruling.approved else 'rejected'})"
 
 
 def decide(d: Decision, one: Asked, ruling: Ruling) -> None:
     """Answer a request; whoever waits for it hears it, and one that was cut off hears it when it asks again."""
-    asked, pending = one.approval, one.pending
-    actor = d.actor(asked.actor)
-    wait = _wait_for(d, asked.request_id)
-    at_hook = pending.hook_id is not None and pending.attempt == actor.attempt
+    asked = one.approval
+    wait, at_hook = _wait_for(d, asked.request_id), _is_at_hook(d, one)
     heard = wait is not None or at_hook
     d.note(a.ApprovalDecided(**d.about(asked.actor), request_id=asked.request_id, ruling=ruling, heard=heard))
     if wait is not None:
         end(d, wait, "answered", told(asked, ruling))
-    if at_hook and pending.hook_id is not None:
-        verdict, by = "allow" if ruling.approved else "deny", ruling.by
-        d.note(
-            f.ToolUsed(
-                **d.about(asked.actor),
-                tool=asked.tool_name or "",
-                summary=asked.summary.partition(" ")[2],
-                verdict=verdict,
-                rule=f"{by}: {asked.why}" if asked.why else by,
-            )
+    if at_hook:
+        _let(d, asked, one.pending, ruling)
+
+
+def _let(d: Decision, asked: Approval, pending: Pending, ruling: Ruling) -> None:
+    """Let the tool call run that waits at the hook, or refuse it."""
+    d.note(
+        f.ToolUsed(
+            **d.about(asked.actor),
+            tool=asked.tool_name or "",
+            summary=asked.summary.partition(" ")[2],
+            verdict="allow" if ruling.approved else "deny",
+            rule=f"{ruling.by}: {asked.why}" if asked.why else ruling.by,
         )
-        reason = ruling.reason or ruling.comment or REFUSED
-        _answer_hook(d, asked.actor, pending.attempt, pending.hook_id, allowed=ruling.approved, reason=reason)
+    )
+    reason = ruling.reason or ruling.comment or REFUSED
+    hook = pending.hook_id or ""
+    _answer_hook(d, asked.actor, pending.attempt, hook, allowed=ruling.approved, reason=reason)
 
 
 def _wait_for(d: Decision, request_id: str) -> Wait | None:
@@ -297,10 +356,14 @@ def caller_ended(d: Decision, actor: ActorId) -> None:
     for one in list(d.state.approvals.values()):
         if one.approval.actor == actor and one.ruling is None:
             reason = "the actor that asked has ended"
-            decide(d, one, Ruling(approved=False, by="caller ended", reason=reason))
+            decide(d, one, Ruling(approved=False, by=CALLER_ENDED, reason=reason))
 
 
 def as_text(value: object) -> str:
     """A tool's arguments as JSON, for a person to read; shortened where they are very long."""
     text = msgspec.json.encode(value).decode()
-    return text if len(text) <= INPUT_CHARS else f"{text[:INPUT_CHARS]} … {len(text) - INPUT_CHARS} more characters"
+    if len(text) <= INPUT_CHARS:
+        return text
+    # By this text a call that is made again is known: what differs in the part left out must differ here too.
+    digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return f"{text[:INPUT_CHARS]} … {len(text) - INPUT_CHARS} more characters (sha256 {digest})"

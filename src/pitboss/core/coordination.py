@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from msgspec.structs import asdict
+
 from pitboss.core import leases, store, tree
 from pitboss.core.decision import Decision
 from pitboss.core.paths import Caller
@@ -40,9 +42,16 @@ def handle_store(d: Decision, signal: s.CallMade, layer: str, call: c.StoreCall)
             if found is not None:
                 d.answer(signal, found)
             else:
-                d.wait(signal, ForKey(layer=layer, call=call), call.timeout_secs)
+                d.wait(signal, ForKey(layer=layer, **asdict(call)), call.timeout_secs)
         case _:
             assert_never(call)
+
+
+def wait_call(awaited: ForKey) -> c.KvWait:
+    """The call that waits, as it was made."""
+    known = asdict(awaited)
+    del known["layer"]
+    return c.KvWait(**known)
 
 
 def _write(d: Decision, signal: s.CallMade, layer: str, outcome: store.Written | Answer | Refused) -> None:

@@ -209,7 +209,7 @@ def _reindex(state: RunState, before: Actor, after: Actor) -> RunState:
         # A call ends with its caller. One that is only cut off is told what it waited for, and asks again.
         cut = tuple(words.awaited(wait.awaited) for wait in waits.values() if wait.actor == name)
         waits = {key: wait for key, wait in waits.items() if wait.actor != name}
-        after = replace(after, waited_for=cut) if after.phase in {Phase.QUEUED, Phase.PAUSED} else after
+        after = replace(after, waited_for=cut or after.waited_for)
     return replace(state, actors=state.actors | {name: after}, waiting=waiting, live=live, order=order, waits=waits)
 
 
@@ -350,7 +350,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
         case f.ProcessStarted():
             return replace(actor, pid=fact.pid, process_at=fact.at)
         case f.SessionOpened():
-            return replace(actor, phase=Phase.WORKING if actor.phase is Phase.STARTING else actor.phase)
+            return replace(actor, phase=Phase.WORKING if actor.phase is Phase.STARTING else actor.phase, waited_for=())
         case f.ToolUsed():
             refused = None if fact.verdict == "allow" else actor.refused
             last = f"{fact.tool} {fact.summary}".strip()
@@ -385,11 +385,12 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
         case t.ActorThawed():
             return thawed(actor, fact.at)
         case t.ActorContinued():
-            return replace(actor, phase=Phase.QUEUED, told=fact.prompt, waited_for=())
+            reprompts = actor.reprompts + fact.redirects
+            return replace(actor, phase=Phase.QUEUED, told=fact.prompt, waited_for=(), reprompts=reprompts)
         case t.MessageSent(message=message):
-            return replace(actor, inbox=(*actor.inbox, message))
+            return replace(actor, inbox=(*actor.inbox, message), reprompts=actor.reprompts + message.interrupts)
         case t.InterruptAsked():
-            return replace(actor, interrupting=True, reprompts=actor.reprompts + 1)
+            return replace(actor, interrupting=True)
         case t.MessagesDelivered():
             return told(actor)
         case (

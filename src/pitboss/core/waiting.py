@@ -104,31 +104,39 @@ def key_written(d: Decision, layer: str, entry: Entry) -> None:
     """Wake those who wait for a key that is there now."""
     for wait in list(d.state.waits.values()):
         if isinstance(wait.awaited, ForKey) and wait.awaited.layer == layer:
-            found = store.woken(coordination.caller_of(d.state, wait.actor, layer), wait.awaited.call, entry)
+            caller = coordination.caller_of(d.state, wait.actor, layer)
+            found = store.woken(caller, coordination.wait_call(wait.awaited), entry)
             if found is not None:
                 end(d, wait, "answered", found)
 
 
 def lease_freed(d: Decision, scope: str, name: str) -> None:
-    """Give a lease that is free to the one that has waited for it longest."""
+    """Give a lease that is free to the one that has waited for it longest, unless that one is being ended."""
     for wait in list(d.state.waits.values()):
-        if isinstance(wait.awaited, ForLease) and (wait.awaited.scope, wait.awaited.name) == (scope, name):
-            taken = coordination.take_lease(d, wait.actor, wait.awaited)
+        wanted = wait.awaited
+        if isinstance(wanted, ForLease) and (wanted.scope, wanted.name) == (scope, name):
+            ending = d.actor(wait.actor).stopping is not None
+            taken = None if ending else coordination.take_lease(d, wait.actor, wanted)
             if isinstance(taken, leases.Granted):
                 end(d, wait, "answered", taken.answer)
-                return
 
 
 # --- the clock --------------------------------------------------------------------------------------------------------
 
 
 def expire(d: Decision) -> None:
-    """Answer every call whose time is over, and end the leases whose time is."""
+    """End the leases whose time is over, and answer every call whose time is."""
+    free_expired(d)
     for wait in list(d.state.waits.values()):
         if wait.deadline is not None and wait.deadline <= d.at:
             end(d, wait, "timeout", _too_late(d, wait))
+
+
+def free_expired(d: Decision) -> None:
+    """End the leases whose time is over: whoever waits for one comes before whoever asks for it now."""
     for lease in leases.expired(d.state.leases, d.at):
         d.note(t.LeaseOver(at=d.at, ended=leases.end_of(lease, "expired")))
+        lease_freed(d, lease.scope, lease.name)
 
 
 def _too_late(d: Decision, wait: Wait) -> Answer | Refused:
@@ -138,8 +146,8 @@ def _too_late(d: Decision, wait: Wait) -> Answer | Refused:
             return refused("timeout", f"wait_for_any timed out; none of {listed} has ended: wait again")
         case ForActors(ids=ids):
             return refused("timeout", f"wait_for_actor timed out for {ids[0]}, which has not ended: wait again")
-        case ForKey(call=call):
-            return store.timed_out(call)
+        case ForKey() as awaited:
+            return store.timed_out(coordination.wait_call(awaited))
         case ForLease():
             return coordination.lease_timed_out(d, wait.actor, wait.awaited)
         case ForApproval():

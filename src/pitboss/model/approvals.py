@@ -7,13 +7,22 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pitboss.model.calls import Plan
 from pitboss.model.run import ActorId, ApprovalAction, ApprovalCategory, Frozen, Role
 from pitboss.model.tree import CallId
 
 Kind = Literal["action", "plan", "permission", "deed"]
 """``action`` and ``plan``: an actor asks with a tool of ours. ``permission``: the agent's own settings ask. ``deed``:
 a rule of the run wants a person to look at a tool call before it runs."""
+
+
+class Proposal(Frozen, frozen=True, kw_only=True):
+    """A plan, as an operator is shown it."""
+
+    summary: str
+    rationale: str | None = None
+    resources: tuple[str, ...] = ()
+    risks: tuple[str, ...] = ()
+    rollback: str | None = None
 
 
 class Approval(Frozen, frozen=True, kw_only=True):
@@ -28,7 +37,7 @@ class Approval(Frozen, frozen=True, kw_only=True):
     category: ApprovalCategory
     summary: str
     """What it is about, in one line."""
-    plan: Plan | None = None
+    plan: Proposal | None = None
     tool_name: str | None = None
     """The tool it is about: by the caller's word for an ``action``, the real one otherwise."""
     tool_input: str = ""
@@ -51,6 +60,8 @@ class Decision(Frozen, frozen=True, kw_only=True):
     comment: str | None = None
     reason: str | None = None
     edited_summary: str | None = None
+    via: str = ""
+    """Of a person: who it was on this machine, and with what program."""
 
 
 class Pending(Frozen, frozen=True, kw_only=True):

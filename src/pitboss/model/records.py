@@ -48,7 +48,7 @@ class RunRecord(Frozen, frozen=True, kw_only=True):
     ended_at: float
     was_interrupted: bool
     tasks: tuple[TaskRecord, ...]
-    failed: int = 0
-    """How many of them count as failed."""
+    failed: int | None = None
+    """How many of them count as failed; ``None``: all that did not succeed."""
     not_started: tuple[ActorId, ...] = ()
     rehearsal: bool = False

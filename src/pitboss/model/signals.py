@@ -176,11 +176,15 @@ class ApprovalAnswered(Signal, frozen=True, kw_only=True):
     request_id: str
     approved: bool
     by: str = "operator"
+    via: str = ""
+    """Who that is on this machine, and with what program."""
     comment: str | None = None
     reason: str | None = None
     edited_summary: str | None = None
     order_id: str = ""
     """What the one who gives it knows it by."""
+    absent: bool = False
+    """No dispatcher lives: whoever asked is gone, and hears the answer when it asks again."""
 
 
 class CallMade(Report, frozen=True, kw_only=True):

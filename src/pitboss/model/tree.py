@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from pitboss.model.calls import KvWait
 from pitboss.model.run import ActorId, Frozen
 
 CallId: TypeAlias = int | str
@@ -50,7 +49,11 @@ class ForKey(Frozen, frozen=True, kw_only=True, tag="key"):
     """A caller waits for a key of a store."""
 
     layer: str
-    call: KvWait
+    path: str
+    """As the caller wrote it; may be a pattern."""
+    min_version: int | None = None
+    form: str | None = None
+    timeout_secs: int = 0
 
 
 class ForLease(Frozen, frozen=True, kw_only=True, tag="lease"):

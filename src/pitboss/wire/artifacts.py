@@ -247,7 +247,7 @@ def _public_task(record: TaskRecord) -> PublicTask:
         cost_usd=record.cost_usd,
         set_aside=record.set_aside,
         note=record.note or None,
-        branch=record.branch,
+        branch=record.branch or UNSET,
         label=record.label or UNSET,
     )
 
@@ -336,7 +336,9 @@ def encode_run(record: RunRecord) -> bytes:
             ended_at=to_timestamp(record.ended_at),
             total_duration_ms=duration_ms(record.started_at, record.ended_at),
             tasks_total=len(record.tasks),
-            tasks_failed=record.failed,
+            tasks_failed=sum(task.status is not Status.SUCCESS for task in record.tasks)
+            if record.failed is None
+            else record.failed,
             was_interrupted=record.was_interrupted,
             tasks=tuple(_public_task(task) for task in record.tasks),
             tasks_not_started=record.not_started,
@@ -364,10 +366,14 @@ def decode_run(data: bytes) -> RunRecord:
         ended_at=from_timestamp(public.ended_at),
         was_interrupted=public.was_interrupted,
         tasks=tuple(_task_record(task) for task in public.tasks),
-        failed=public.tasks_failed,
+        failed=None if public.tasks_failed == _unsuccessful(public.tasks) else public.tasks_failed,
         not_started=tuple(ActorId(name) for name in public.tasks_not_started),
         rehearsal=public.rehearsal,
     )
+
+
+def _unsuccessful(tasks: Sequence[PublicTask]) -> int:
+    return sum(task.status is not Status.SUCCESS for task in tasks)
 
 
 def display_name(name: str | None, manifest_path: str) -> str | None:
