@@ -177,6 +177,7 @@ def test_a_real_worker_is_frozen_paused_and_goes_on_in_its_session(pit: Pit) -> 
 
 
 def test_real_sub_leads_have_stores_of_their_own(pit: Pit) -> None:
+    envelope: Json = {"model": "claude-haiku-4-5", "budget_usd": 1.0, "max_workers": 1}
     parts: dict[str, list[Turn]] = {
         "lead": [
             ours("spawn_sublead", prompt="left", model="claude-haiku-4-5", budget_usd=1.0, max_workers=1, label="left"),
@@ -198,8 +199,7 @@ def test_real_sub_leads_have_stores_of_their_own(pit: Pit) -> None:
         ]
     with played(pit, parts):
         shared = "[sublead_defaults]\nread_down = true"
-        lead = {"allow_subleads": True, "budget_usd": 8.0, "use_worktree": False}
-        ended = pit.dispatch(pit.tree(shared, prompt="lead", **lead))
+        ended = pit.dispatch(pit.tree(shared, prompt="lead", allow_subleads=True, budget_usd=8.0, use_worktree=False))
 
     run = pit.run
     assert (0, 5, {"Success"}) == (ended.code, len(run.statuses()), set(run.labelled().values())), ended.err
