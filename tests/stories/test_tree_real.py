@@ -180,10 +180,7 @@ def test_real_sub_leads_have_stores_of_their_own(pit: Pit) -> None:
     envelope: Json = {"model": "claude-haiku-4-5", "budget_usd": 1.0, "max_workers": 1}
     parts: dict[str, list[Turn]] = {
         "lead": [
-            ours("spawn_sublead", prompt="left", model="claude-haiku-4-5", budget_usd=1.0, max_workers=1, label="left"),
-            ours(
-                "spawn_sublead", prompt="right", model="claude-haiku-4-5", budget_usd=1.0, max_workers=1, label="right"
-            ),
+            *(ours("spawn_sublead", prompt=side, label=side, **envelope) for side in ("left", "right")),
             ours("wait_actor", actor_id=result(0, "sublead_id")),
             ours("wait_actor", actor_id=result(1, "sublead_id")),
             "both are done",
@@ -203,9 +200,8 @@ def test_real_sub_leads_have_stores_of_their_own(pit: Pit) -> None:
 
     run = pit.run
     assert (0, 5, {"Success"}) == (ended.code, len(run.statuses()), set(run.labelled().values())), ended.err
-    assert ["left: left", "right: right"] == [
-        run.record(run.actor(side))["final_message"] for side in ("left", "right")
-    ]
+    told = {side: run.record(run.actor(side))["final_message"] for side in ("left", "right")}
+    assert {"left": "left: left", "right": "right: right"} == told
     assert ({"/shared/plan": "left"}, {"/shared/plan": "right"}) == (run.stored("left"), run.stored("right"))
     check_nobody_left(pit, run)
 
