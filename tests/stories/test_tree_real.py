@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import cast
@@ -13,6 +12,7 @@ import psutil
 import pytest
 
 from stories.test_random_kills import check_journal, check_nobody_left
+from stories.test_tree_steering import states, until
 from support.pit import Json, Pit, Run
 from support.rehearsal import Model, start_model
 
@@ -156,9 +156,7 @@ def test_a_real_worker_is_frozen_paused_and_goes_on_in_its_session(pit: Pit) -> 
         process = pit.dispatching(pit.tree(prompt="lead"))
         run = pit.until(lambda run: run.told("ActorFrozen"))
         session = psutil.Process(int(str(run.told("ProcessStarted", run.actor("w"))[0]["pid"])))
-        deadline = time.monotonic() + 5
-        while session.status() != psutil.STATUS_STOPPED:
-            assert time.monotonic() < deadline, session.status()
+        until(lambda: states(pit, run.actor("w")) == {psutil.STATUS_STOPPED})
         (pit.place / "thaw").touch()
         pit.until(lambda run: run.told("ActorPaused"))
         assert not session.is_running()
