@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -23,16 +23,14 @@ def drifting(place: Path) -> list[Step]:
     return [commit("started"), say("/shared/at", "work"), bash(f"touch {place}/drifts; sleep 600")]
 
 
-def processes_in_group(pid: int) -> list[psutil.Process]:
-    """Everything in the process group of a session."""
+def states(pit: Pit, actor: str) -> set[str]:
+    """The states of all processes of an actor: its session, and whatever that has started."""
     found = []
-    for process in psutil.process_iter(["pid"]):
-        try:
-            if os.getpgid(process.pid) == pid:
-                found.append(process)
-        except (ProcessLookupError, PermissionError):
-            continue
-    return found
+    for process in pit.with_cookie():
+        with contextlib.suppress(psutil.Error):
+            if process.environ()["PITBOSS_COOKIE"].split("/")[1] == actor:
+                found.append(process.status())
+    return set(found)
 
 
 def until(true: Callable[[], object], secs: float = 10.0) -> None:
@@ -92,11 +90,12 @@ def test_a_frozen_worker_stands_still_and_so_does_its_clock(pit: Pit) -> None:
     }
     process = pit.dispatching(pit.tree(parts=parts, use_worktree=False))
     run = pit.until(lambda run: run.told("ActorFrozen"))
-    until(lambda: {each.status() for each in processes_in_group(pid_of(run, "w"))} == {psutil.STATUS_STOPPED})
+    worker = run.actor("w")
+    until(lambda: states(pit, worker) == {psutil.STATUS_STOPPED})
     overdue = float(str(run.told("ProcessStarted", run.actor("w"))[0]["at"])) + 2.5
     until(lambda: time.time() > overdue)
     (pit.place / "go").touch()
-    assert {psutil.STATUS_STOPPED} == {each.status() for each in processes_in_group(pid_of(run, "w"))}
+    assert {psutil.STATUS_STOPPED} == states(pit, worker), "its shell stands still, too, and has not seen the file"
     assert not run.told("TurnFinished", run.actor("w"))
 
     (pit.place / "thaw").touch()

@@ -106,13 +106,13 @@ class ClaudeSessions:
         """Have the processes of a session stand still."""
         live = self._live.get((effect.actor, effect.attempt))
         if live is not None:
-            live.stand_still()
+            await live.stand_still(self._census)
 
     async def thaw(self, effect: Thaw, _emit: Emit) -> None:
         """Have the processes of a session go on."""
         live = self._live.get((effect.actor, effect.attempt))
         if live is not None:
-            live.go_on()
+            await live.go_on(self._census)
 
     def close(self) -> None:
         """End what works for all sessions; none lives any more."""

@@ -7,12 +7,15 @@ file joins them, answers what must be answered at once, and reports. Called by `
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, assert_never
+
+import psutil
 
 from pitboss.drivers.cookies import Census
 from pitboss.drivers.process import Child, bury
@@ -176,18 +179,38 @@ class LiveSession:
         """End the turn, not the session."""
         self._say(self._talk.interrupt())
 
-    def stand_still(self) -> None:
-        """Stop every process of the group; the kernel remembers what comes meanwhile."""
-        self._frozen = True
-        if self._child is not None:
-            self._child.signal(signal.SIGSTOP)
+    async def stand_still(self, census: Census) -> None:
+        """Stop the agent at once, and then what it has started: its shells lead groups of their own.
 
-    def go_on(self) -> None:
+        The kernel remembers what comes meanwhile. Looks again until nobody new is met, as some may just have been
+        started; who stands still starts nobody.
+        """
+        self._frozen = True
+        if self._child is None:
+            return
+        self._child.signal(signal.SIGSTOP)
+        met: set[tuple[int, float]] = set()
+        while True:
+            found = (await census.remains(self._session.cookie, self._child.pid)).found
+            fresh = [one for one in found if (one.pid, one.create_time) not in met]
+            if not fresh or not self._frozen:
+                return
+            for one in fresh:
+                met.add((one.pid, one.create_time))
+                with contextlib.suppress(psutil.Error):
+                    one.process.suspend()
+
+    async def go_on(self, census: Census) -> None:
         """Let them go on."""
         self._frozen = False
         self._heard_at = self._clock()
-        if self._child is not None:
-            self._child.signal(signal.SIGCONT)
+        if self._child is None:
+            return
+        self._child.signal(signal.SIGCONT)
+        for one in (await census.remains(self._session.cookie, self._child.pid)).found:
+            if not self._frozen:
+                with contextlib.suppress(psutil.Error):
+                    one.process.resume()
 
     def press(self, rung: Rung) -> None:
         """Climb one rung; a process that does not exist yet will meet it as soon as it does."""
