@@ -30,8 +30,8 @@ def _reasons(run: RunSpec) -> Iterator[str]:
     asks = run.policy.default_action == "block"
     blocking = sum(rule.action == "block" for rule in run.policy.rules)
     if blocking:
-        which = words.plural(blocking, "rule")
-        yield f'{which} of [[approval_policy]] {"has" if blocking == 1 else "have"} action = "block": a person is asked'
+        which = f'{words.plural(blocking, "rule")} with action = "block"'
+        yield f"[[approval_policy]] has {which}: what matches waits for a person"
     if run.tree is None:
         return  # a task cannot ask by itself
     if run.tree.require_plan_approval and asks:
