@@ -24,7 +24,7 @@ from pitboss.model.answers import Answer, Refused, refused
 from pitboss.model.effects import AnswerOrder, Emit
 from pitboss.model.run import RunSpec
 from pitboss.model.signals import ApprovalAnswered
-from pitboss.services.place import Place, claim
+from pitboss.services.place import Place, claim, temp_folders
 from pitboss.wire import control as wire
 
 __all__ = ["MOST_CLIENTS", "Control"]
@@ -55,6 +55,7 @@ class Control:
         on_warning: Callable[[str], None],
         *,
         runtime_dir: str = "",
+        temp: Sequence[str] | None = None,
         patience_secs: float = PATIENCE_SECS,
     ) -> None:
         """Prepare to serve.
@@ -65,6 +66,7 @@ class Control:
             clock: What time it is.
             on_warning: Told if operators cannot reach the run.
             runtime_dir: ``XDG_RUNTIME_DIR``.
+            temp: Folders for short-lived things; the system's own if not given.
             patience_secs: How long a client may leave unread what it was sent.
         """
         self.run = run
@@ -78,6 +80,7 @@ class Control:
         """The run has ended: the last is said, then everyone leaves."""
         self._on_warning = on_warning
         self._runtime_dir = runtime_dir
+        self._temp = temp_folders() if temp is None else temp
         self._known = asyncio.Event()
         """Set once there is a state on disk; until then nobody is served."""
         self._ending = asyncio.Event()
@@ -107,7 +110,7 @@ class Control:
 
     def _open(self) -> Place | None:
         try:
-            place = claim(self.run, self._runtime_dir)
+            place = claim(self.run, self._runtime_dir, self._temp)
         except WorldError as problem:
             self._on_warning(
                 f"operators cannot reach this run while it is at work: no socket could be had ({problem}). To answer "
@@ -192,10 +195,6 @@ class Control:
     async def _serve(self, client: _Client, writer: asyncio.StreamWriter) -> None:
         """One client from its coming to its leaving; whatever goes wrong with it is its own affair."""
         try:
-            refusal = await self._refusal(writer)
-            if refusal is not None:
-                await client.say(wire.failed("hello", refusal))
-                return
             await self._known.wait()
             await client.serve(peer_of(writer.get_extra_info("socket")))
         except Exception:  # noqa: BLE001 - the wall between a client and the run
@@ -205,11 +204,10 @@ class Control:
             if writer.transport.get_write_buffer_size() and self.over:
                 writer.transport.abort()  # it had its time to read
 
-    async def _refusal(self, writer: asyncio.StreamWriter) -> str | None:
+    async def refusal(self, peer: Peer | None) -> str | None:
         """Why somebody may not come in; ``None`` if it may."""
         if len(self._clients) > MOST_CLIENTS:
             return f"{MOST_CLIENTS} operators are connected already"
-        peer = peer_of(writer.get_extra_info("socket"))
         if peer is None:
             return None  # the socket's own permissions keep others out
         if peer.uid not in {os.geteuid(), 0}:
@@ -245,6 +243,12 @@ class _Client:
         """Say hello, then obey and tell until either side has enough."""
         async with asyncio.timeout(HELLO_SECS):
             line = await self._next_line()
+        if line is None:
+            return
+        # Only now: one who is refused before it has spoken meets a closed door, and not the reason why.
+        if (refusal := await self._control.refusal(peer)) is not None:
+            await self.say(wire.failed("hello", refusal))
+            return
         if not await self._greet(line, peer):
             return
         async with asyncio.TaskGroup() as pair:
@@ -264,9 +268,7 @@ class _Client:
             async with asyncio.timeout(self._control.patience_secs):
                 await self._writer.drain()
 
-    async def _greet(self, line: bytes | None, peer: Peer | None) -> bool:
-        if line is None:
-            return False
+    async def _greet(self, line: bytes, peer: Peer | None) -> bool:
         op = wire.parse(line)
         match op:
             case wire.Hello(client_version=version):

@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from pitboss.errors import WorldError
 from pitboss.journal.disk import PRIVATE
 from pitboss.journal.rundir import RunDir
 
-__all__ = ["LONGEST_PATH", "Place", "claim"]
+__all__ = ["LONGEST_PATH", "Place", "claim", "temp_folders"]
 
 LONGEST_PATH = 103
 """So many bytes the path of a socket may have on macOS, the stricter of the two; Linux has room for 107."""
@@ -49,18 +49,24 @@ class Place(NamedTuple):
                 self.folder.rmdir()
 
 
-def claim(run: RunDir, runtime_dir: str) -> Place:
+def temp_folders() -> Sequence[str]:
+    """Where short paths are to be had: some systems have a long one for their first choice."""
+    return list(dict.fromkeys((tempfile.gettempdir(), "/tmp")))  # noqa: S108 - mkdtemp makes what is in it ours alone
+
+
+def claim(run: RunDir, runtime_dir: str, temp: Sequence[str]) -> Place:
     """Listen where operators will look.
 
     Args:
         run: The run, whose lock is held.
         runtime_dir: ``XDG_RUNTIME_DIR``; empty or relative counts as none.
+        temp: Folders for a folder of its own, where the other paths are too long or taken.
 
     Raises:
         WorldError: There is no place to be had.
     """
     refusals: list[str] = []
-    for path, folder in _candidates(run, runtime_dir):
+    for path, folder in _candidates(run, runtime_dir, temp):
         try:
             return Place(path, _listen(path), folder)
         except OSError as problem:
@@ -70,14 +76,14 @@ def claim(run: RunDir, runtime_dir: str) -> Place:
     raise WorldError("; ".join(refusals) or "there is no folder for a socket")
 
 
-def _candidates(run: RunDir, runtime_dir: str) -> Iterator[tuple[Path, Path | None]]:
+def _candidates(run: RunDir, runtime_dir: str, temp: Sequence[str]) -> Iterator[tuple[Path, Path | None]]:
     if runtime_dir.startswith("/") and (shared := _private_folder(Path(runtime_dir, "pitboss"))) is not None:
         path = shared / f"{run.run_id}.control.sock"
         if _fits(path):
             yield path, None
     if _fits(run.control_socket):
         yield run.control_socket, None
-    for base in dict.fromkeys((tempfile.gettempdir(), "/tmp")):  # noqa: S108 - mkdtemp makes it ours alone
+    for base in temp:
         with suppress(OSError):
             folder = Path(tempfile.mkdtemp(prefix="pitboss-", dir=base))
             path = folder / "control.sock"

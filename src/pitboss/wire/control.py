@@ -165,7 +165,10 @@ def acked(op: str, answer: Answer) -> bytes:
 
 def failed(op: str, problem: str | Refused) -> bytes:
     """An order was not carried out."""
-    return encode({"event": "op_failed", "op": op, "error": problem if isinstance(problem, str) else problem.message})
+    event: dict[str, object] = {"event": "op_failed", "op": op}
+    if isinstance(problem, str):
+        return encode(event | {"error": problem})
+    return encode(event | {"error": problem.message, "code": problem.code})
 
 
 # --- approvals --------------------------------------------------------------------------------------------------------

@@ -256,4 +256,30 @@ def _carry_out(loaded: Loaded, *, run_dir: str | None, model_url: str | None = N
     from pitboss.surfaces.watching import watch
 
     _warn(loaded, stderr())
-    return watch(lambda eyes: compose.run(loaded, runs_dir=run_dir, model_url=model_url, **eyes))
+
+    def work(eyes: Eyes) -> int:
+        def opened(view: RunView) -> None:
+            eyes["on_open"](view)
+            _warn_of_waiting(loaded, view, run_dir)
+
+        return compose.run(
+            loaded,
+            runs_dir=run_dir,
+            model_url=model_url,
+            on_open=opened,
+            on_view=eyes["on_view"],
+            on_warning=eyes["on_warning"],
+        )
+
+    return watch(work)
+
+
+def _warn_of_waiting(loaded: Loaded, view: RunView, run_dir: str | None) -> None:
+    """Nobody may be looking at a run without a terminal: say so if it will need somebody."""
+    from pitboss.surfaces import answering, unattended
+
+    if is_quiet() or stdout().isatty():
+        return
+    command = answering.command("list", view.run_id, run_dir)
+    for line in unattended.warnings(loaded.run, command):
+        stderr().line(line)
