@@ -194,13 +194,13 @@ REDIRECTS = 5
 
 def redirect(place: Path) -> Row:
     """From the order that redirects a running worker to the worker's next request."""
-    busy: Turn = ("Bash", {"command": "timeout 60 tail -f /dev/null", "description": "x"})
-    worker = [_ours("kv_set", path="/shared/at", value="x"), busy] * REDIRECTS
+    worker: list[Turn] = []
     lead = [_ours("spawn_worker", prompt="worker")]
     for number in range(REDIRECTS):
+        at = place / f"at-{number}"
+        worker.append(("Bash", {"command": f"touch {at}; timeout 60 tail -f /dev/null", "description": "x"}))
         lead += [
-            _ours("kv_wait", path="/shared/at", timeout_secs=30, min_version=number + 1),
-            ("Bash", {"command": "sleep 0.5", "description": "let it begin"}),
+            ("Bash", {"command": f"until [ -e {at} ]; do sleep 0.05; done", "description": "wait"}),
             _ours("reprompt_worker", task_id="{{result[0].json.task_id}}", prompt=f"redirected {number}"),
         ]
     with stage(place, lead=lead, worker=worker) as on:
@@ -208,7 +208,9 @@ def redirect(place: Path) -> Row:
         requests = on.requests()
     sent = [float(str(fact["at"])) for fact in facts if fact.get("fact") == "MessageSent"]
     heard = [float(str(request["at"])) for request in requests if str(request["heard"]).startswith("redirected")]
+    over = [float(str(fact["at"])) for fact in facts if fact.get("fact") == "MessagesDelivered"]
     spans = [asked - told for told, asked in zip(sent, heard, strict=True)]
+    first = statistics.median(ended - told for told, ended in zip(sent, over, strict=True)) * 1000
     span = statistics.median(spans) * 1000
     return Row(
         "redirect a running worker, to its next request", "<= 100 ms", f"{span:.0f} ms", span <= 100, f"{_ms(spans)} ms"
@@ -226,6 +228,7 @@ class Floor:
     def __init__(self) -> None:
         self.clock = SystemClock()
         self.began = self.ended = 0.0
+        self.cpu_began = self.cpu_ended = 0.0
         self.answered = 0
         self._answers: dict[tuple[str, object], asyncio.Future[None]] = {}
         self._leave: dict[str, asyncio.Event] = {}
@@ -285,13 +288,13 @@ class Floor:
     async def _work(self, actor: ActorId, emit: Emit) -> None:
         self._working += 1
         if self._working == CALLERS:
-            self.began, self.answered = time.perf_counter(), 0
+            self.began, self.cpu_began, self.answered = time.perf_counter(), time.process_time(), 0
             self._ready.set()
         await self._ready.wait()
         for number in range(CALLS_EACH):
             path = f"/shared/{actor[-4:]}/{number % 50}"
             await self._call(actor, number, KvSet(path=path, value="done") if number % 2 else KvGet(path=path), emit)
-        self.ended = time.perf_counter()
+        self.ended, self.cpu_ended = time.perf_counter(), time.process_time()
 
 
 def _many_callers() -> RunSpec:
@@ -300,15 +303,15 @@ def _many_callers() -> RunSpec:
 
 def calls(place: Path) -> Row:
     """Tool calls a second through the loop, from the call to its answer, every write of the store on disk first."""
-    rates = []
+    rates, costs = [], []
     for turn in range(3):
         journal = Journal.create(place / f"journal-{turn}.jsonl", {})
         floor = Floor()
         rates.append(asyncio.run(_calls(floor, journal)))
+        costs.append((floor.cpu_ended - floor.cpu_began) / floor.answered * 1e6)
     rate = statistics.median(rates)
-    detail = (
-        f"{', '.join(f'{one:,.0f}' for one in rates)}; {CALLERS} callers, {CALLS_EACH} calls each, half of them write"
-    )
+    shown, cpu = ", ".join(f"{one:,.0f}" for one in rates), f"{statistics.median(costs):.0f} us of CPU each"
+    detail = f"{shown}; {CALLERS} callers, {CALLS_EACH} calls each, half of them write; {cpu}"
     return Row("tool calls per second, 32 callers", ">= 5,000", f"{rate:,.0f}", rate >= 5_000, detail)
 
 

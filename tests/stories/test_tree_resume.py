@@ -287,6 +287,57 @@ def test_a_stopped_tree_goes_on_where_it_was_stopped(pit: Pit) -> None:
     check_nobody_left(pit, run)
 
 
+def test_a_drain_ends_with_its_dispatcher(pit: Pit) -> None:
+    """One Ctrl-C, then a kill: who takes the run over wants it to go on, spawns included."""
+    parts: dict[str, list[Step]] = {
+        "w": [say("/shared/at", "work"), UNTIL_RESUMED],
+        "more": [say("/shared/more", "done")],
+        "lead": [spawn("w"), hear("/shared/at"), UNTIL_RESUMED, spawn("more"), wait("w"), wait("more")],
+    }
+    shape = Shape(
+        parts,
+        moment=lambda run: "/shared/at" in run.stored(),
+        end={"lead": "Success", "w": "Success", "more": "Success"},
+        attempts={"lead": 2, "w": 2, "more": 1},
+        stored={"/shared/at": "work", "/shared/more": "done"},
+    )
+    process = pit.dispatching(manifest(pit, shape))
+    pit.until(shape.moment)
+    process.send_signal(signal.SIGINT)
+    pit.until(lambda run: run.told("DrainBegan"))
+    kill(pit, process)
+    (pit.place / "go").touch()
+
+    assert 0 == pit.pitboss("resume", "--run-dir", str(pit.runs)).code
+
+    check_end(pit, shape)
+
+
+def test_a_stop_that_was_cut_off_leaves_everybody_to_go_on(pit: Pit) -> None:
+    parts: dict[str, list[Step]] = {
+        "w": [*STUBBORN],
+        "w/2": [commit("two"), {"text": "after all"}],
+        "lead": [spawn("w"), wait("w")],
+    }
+    shape = Shape(
+        parts,
+        moment=lambda run: run.told("StopOrdered"),
+        end=SUCCESS,
+        attempts={"lead": 2, "w": 2},
+        stored={"/shared/at": "work"},
+    )
+    process = pit.dispatching(manifest(pit, shape))
+    pit.until(lambda run: "/shared/at" in run.stored() and waits("actors", run))
+    for kind in ("DrainBegan", "StopOrdered"):
+        process.send_signal(signal.SIGINT)
+        pit.until(lambda run: run.told(kind))  # noqa: B023 - asked at once
+    kill(pit, process)
+
+    assert 0 == pit.pitboss("resume", "--run-dir", str(pit.runs)).code
+
+    check_end(pit, shape)
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_tree_that_is_killed_at_random_moments_comes_to_the_same_end(pit: Pit, seed: int) -> None:
     chance, stages = random.Random(seed), ("one", "two", "three")

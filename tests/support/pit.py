@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -234,4 +235,5 @@ class Pit:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
         for left in self.with_cookie():
-            left.kill()
+            with contextlib.suppress(psutil.Error):
+                left.kill()
