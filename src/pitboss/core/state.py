@@ -285,6 +285,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
             t.ActorSpawned()
             | t.WaitBegan()
             | t.WaitEnded()
+            | t.SeatOpened()
             | a.ApprovalRequested()
             | a.ApprovalTakenUp()
             | a.ApprovalDecided()

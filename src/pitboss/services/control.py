@@ -16,7 +16,7 @@ from typing import assert_never
 
 from pitboss import __version__
 from pitboss.core.state import Asked, RunState
-from pitboss.drivers.peer import Peer, is_agent, peer_of
+from pitboss.drivers.peer import Peer, agent_behind, peer_of
 from pitboss.engine.ids import mint_session_id
 from pitboss.errors import WorldError
 from pitboss.journal.rundir import RunDir
@@ -24,6 +24,7 @@ from pitboss.model.answers import Answer, Refused, refused
 from pitboss.model.effects import AnswerOrder, Emit
 from pitboss.model.run import RunSpec
 from pitboss.model.signals import ApprovalAnswered
+from pitboss.services.mcp import Seats
 from pitboss.services.place import Place, claim, temp_folders
 from pitboss.wire import control as wire
 
@@ -53,6 +54,7 @@ class Control:
         spec: RunSpec,
         clock: Callable[[], float],
         on_warning: Callable[[str], None],
+        seats: Seats,
         *,
         runtime_dir: str = "",
         temp: Sequence[str] | None = None,
@@ -65,6 +67,7 @@ class Control:
             spec: What was asked for.
             clock: What time it is.
             on_warning: Told if operators cannot reach the run.
+            seats: What operators are given seats from.
             runtime_dir: ``XDG_RUNTIME_DIR``.
             temp: Folders for short-lived things; the system's own if not given.
             patience_secs: How long a client may leave unread what it was sent.
@@ -72,6 +75,7 @@ class Control:
         self.run = run
         self.spec = spec
         self.clock = clock
+        self.seats = seats
         self.patience_secs = patience_secs
         self.asked: Mapping[str, Asked] = {}
         """Every request for approval so far, by its id."""
@@ -212,7 +216,7 @@ class Control:
             return None  # the socket's own permissions keep others out
         if peer.uid not in {os.geteuid(), 0}:
             return "this run belongs to somebody else"
-        if peer.pid is not None and await asyncio.to_thread(is_agent, peer.pid, self.run.run_id):
+        if peer.pid is not None and await asyncio.to_thread(agent_behind, peer.pid, self.run.run_id) is not None:
             return "an agent cannot give orders to the run it is part of"
         return None
 
@@ -315,6 +319,9 @@ class _Client:
                 return wire.approvals_snapshot(waiting)
             case wire.Approve():
                 return await self._approve(op)
+            case wire.GiveSeat(actor_id=name):
+                given = await self._control.seats.give(name, self._via)
+                return wire.acked("give_seat", given) if isinstance(given, Answer) else wire.failed("give_seat", given)
             case _:
                 assert_never(op)
 
