@@ -64,6 +64,10 @@ def test_the_place_in_the_script_is_read_from_the_conversation(prompter: Prompte
     assert "zero" == ask(prompter, [])
 
 
+def test_what_the_cli_fills_in_at_a_resume_is_no_turn(prompter: Prompter) -> None:
+    assert "429" == ask(prompter, ["zero", "No response requested."])
+
+
 def test_errors_come_as_often_as_written_and_then_the_reply(prompter: Prompter) -> None:
     assert ["429", "429", "529", "one", "one"] == [ask(prompter, ["zero"]) for _ in range(5)]
 

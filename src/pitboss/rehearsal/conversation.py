@@ -22,6 +22,8 @@ _TRAILING_REMINDERS = re.compile(r"(?:<system-reminder>(?:(?!<system-reminder>).
 _DIRECTORY = re.compile(r"^ - Primary working directory: (.+?)(?: \(was .*\))?$", re.MULTILINE)
 _SUMMARY = re.compile(r"Rehearsal: (\d+) replies came before this summary \(([0-9a-f ]*)\)\.")
 
+_FILLER = "No response requested."
+
 _COMPACTION = "CRITICAL: Respond with TEXT ONLY"
 _SIDE_OPENINGS = (_COMPACTION, "[SUGGESTION MODE", "Describe your most recent action")
 """How questions begin that the CLI puts after a copy of the whole conversation."""
@@ -33,10 +35,13 @@ def replies(request: Request) -> int:
     Refused requests do not count: the CLI leaves its own error texts out of what it sends. A compacted conversation
     has lost most of its messages, but carries their number in the summary we gave (see ``side_answer``); the latest
     of them, which the CLI keeps word for word behind the summary, are known by their marks and not counted again.
+    Nor is the word that the CLI puts into the model's mouth when a session that was cut off is resumed.
     """
     count, kept = 0, list[str]()
     for message in request.messages:
         if message.role == "assistant":
+            if [block.text for block in message.blocks] == [_FILLER]:
+                continue
             if _mark(message) in kept:
                 continue
             count, kept = count + 1, []
