@@ -20,7 +20,7 @@ from typing import NamedTuple, get_args
 import click
 
 from pitboss.manifest.reference import KeyEntry, SectionEntry, reference
-from pitboss.model import approval_facts, facts, tree_facts
+from pitboss.model import facts
 from pitboss.surfaces import cli as commands
 from pitboss.surfaces.cli import cli
 from pitboss.wire.mcp import SERVER_NAME, Tool
@@ -134,9 +134,6 @@ class _Field(NamedTuple):
 
 def facts_page() -> str:
     """Every kind of fact a journal can hold."""
-    modules = (facts, tree_facts, approval_facts)
-    nodes = [node for module in modules for node in ast.parse(inspect.getsource(module)).body]
-    classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
     intro = (
         "What `journal.jsonl` of a run holds, one object a line: `seq`, `cause` (the `seq` of the fact it follows "
         "from, or 0), `via` (what brought it about), `fact` (one of the kinds below), `at` (seconds since the epoch), "
@@ -147,8 +144,14 @@ def facts_page() -> str:
         parts.append(f"## {title}")
         if kinds is facts.AnyActorFact:
             parts.append("All of them also have `actor` and `attempt`.")
-        parts += [_fact(classes[kind.__name__]) for kind in get_args(kinds)]
+        parts += [_fact(_source(kind)) for kind in get_args(kinds)]
     return "\n\n".join(parts) + "\n"
+
+
+def _source(kind: type) -> ast.ClassDef:
+    (node,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(node, ast.ClassDef)
+    return node
 
 
 def _fact(node: ast.ClassDef) -> str:

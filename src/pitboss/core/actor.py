@@ -143,7 +143,7 @@ class Actor(Frozen, frozen=True, kw_only=True):
     interrupting: bool = False
     """Its turn is being ended so that it hears its inbox."""
     told: str = ""
-    """What it was told when it was to go on after a pause; empty if it never was."""
+    """The last direction it was given: when it was redirected, or was to go on after a pause; empty if it never was."""
     cut_off: bool = False
     """Its attempt, or the one before the next, was cut off with its dispatcher."""
     waited_for: tuple[str, ...] = ()
@@ -151,6 +151,8 @@ class Actor(Frozen, frozen=True, kw_only=True):
     frozen_at: float = 0.0
     held_secs: float = 0.0
     """How long the present attempt stood still: its time-out does not count that."""
+    worked_secs: float = 0.0
+    """How long it worked before it was paused: its time-out counts that too."""
     pauses: int = 0
     reprompts: int = 0
     asked: int = 0
@@ -159,6 +161,11 @@ class Actor(Frozen, frozen=True, kw_only=True):
     rejected: int = 0
     refused: Decision | None = None
     """The last answer, if it was a no and nothing was done since."""
+
+    @property
+    def is_pausing(self) -> bool:
+        """Its processes are being ended, and will be started again when it is to go on."""
+        return self.phase is Phase.STOPPING and self.stopping is not None and self.stopping.reason == "pause"
 
     @property
     def all_usage(self) -> Usage:
@@ -202,6 +209,7 @@ def requeued(actor: Actor, fact: f.AttemptLost | f.ActorRequeued) -> Actor:
         fresh=fact.fresh,
         log_offset=fact.log_offset,
         cut_off=not fact.fresh,
+        told="" if fact.fresh else kept.told,
     )
 
 
@@ -209,7 +217,18 @@ def paused(actor: Actor, fact: t.ActorPaused) -> Actor:
     """An actor whose processes are gone for now."""
     counted = replace(actor, usage=fact.usage, cost_usd=fact.cost_usd)
     kept = _between_attempts(counted)
-    return replace(kept, phase=Phase.PAUSED, resume=fact.resume, log_offset=fact.log_offset, pauses=actor.pauses + 1)
+    worked = actor.worked_secs + max(0.0, _stood_still_at(actor, fact.at) - actor.process_at - actor.held_secs)
+    pauses = actor.pauses + (actor.phase is not Phase.FROZEN)
+    return replace(
+        kept, phase=Phase.PAUSED, resume=fact.resume, log_offset=fact.log_offset, pauses=pauses, worked_secs=worked
+    )
+
+
+def _stood_still_at(actor: Actor, at: float) -> float:
+    """When a paused actor last worked: not later than its dispatcher, which may have been gone for days by ``at``."""
+    if actor.phase is Phase.FROZEN:
+        return actor.frozen_at
+    return min(at, actor.stopping.patience_until) if actor.stopping else at
 
 
 def _between_attempts(actor: Actor) -> Actor:
@@ -238,6 +257,7 @@ def _between_attempts(actor: Actor) -> Actor:
         inbox=actor.inbox,
         told=actor.told,
         waited_for=actor.waited_for,
+        worked_secs=actor.worked_secs,
         pauses=actor.pauses,
         reprompts=actor.reprompts,
         asked=actor.asked,
@@ -266,6 +286,13 @@ def thawed(actor: Actor, at: float) -> Actor:
     """A frozen actor that goes on; its clock does too."""
     held = actor.held_secs + max(0.0, at - actor.frozen_at)
     return replace(actor, phase=Phase.WORKING, frozen_at=0.0, held_secs=held)
+
+
+def told(actor: Actor) -> Actor:
+    """An actor that has heard its messages; where it was redirected to outlives its process."""
+    directions = [message.text for message in actor.inbox if message.interrupts]
+    last = directions[-1] if directions else actor.told
+    return replace(actor, inbox=(), interrupting=False, turn=None, turn_at=0.0, told=last)
 
 
 def adopted(actor: Actor, fact: f.ActorAdopted) -> Actor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pitboss.core import ledger, lifecycle
+from pitboss.core import ledger, lifecycle, tree
 from pitboss.core.state import RunState
 from pitboss.model.run import ActorId
 
@@ -54,14 +54,18 @@ def next_admission(state: RunState) -> Admission | None:
 def _next_of_tree(state: RunState) -> Admission | None:
     """In a tree the caps were asked at the spawn; here only starting is paced, so that no lead waits for a slot.
 
-    What an actor may spend is what its layer has left, and what was set apart for it.
+    What a worker may spend is what its layer has left, and what was set apart for it; whoever leads a layer, what
+    that has not spent: the promises to others end with them, and it is there to see them out.
     """
     if not state.waiting or state.starting >= state.starts_limit:
         return None
     actor = state.actors[state.waiting[0]]
-    layer = actor.spec.id if actor.role in {"lead", "sublead"} else actor.parent or ""
-    left = ledger.account(state, layer).left
-    return Admission(actor.spec.id, None if left is None else left + actor.reserved_usd)
+    money = ledger.account(state, tree.layer_of(actor))
+    if money.budget is None or money.left is None:
+        return Admission(actor.spec.id, None)
+    own = money.left + max(0.0, actor.reserved_usd - (actor.all_cost_usd or 0.0))
+    share = own if actor.role == "worker" else money.budget - money.spent
+    return Admission(actor.spec.id, max(share, SMALLEST_ALLOTMENT_USD))
 
 
 def unreserved_usd(state: RunState) -> float:

@@ -37,6 +37,7 @@ def handle(d: Decision, signal: s.CallMade) -> None:
         case c.KvGet() | c.KvSet() | c.KvCas() | c.KvDelete() | c.KvList() | c.KvWait():
             coordination.handle_store(d, signal, tree.layer_of(caller), call)
         case c.LeaseAcquire() | c.LeaseRelease() | c.LeaseList() | c.RunLeaseAcquire() | c.RunLeaseRelease():
+            waiting.free_expired(d)
             coordination.handle_lease(d, signal, tree.layer_of(caller), call)
         case _:
             assert_never(call)

@@ -12,7 +12,6 @@ from pitboss.core import (
     admission,
     approvals,
     ledger,
-    lifecycle,
     reopening,
     reports,
     spawning,
@@ -64,10 +63,10 @@ def _follow(d: Decision) -> None:
         while seen < len(d.facts):
             seen += 1
             _consequence(d, d.facts[seen - 1])
-        _admit(d)
         if d.state.spec.tree is not None:
             spawning.stop_the_led(d)
             _stop_the_overdrawn(d)
+        _admit(d)
         _end(d)
         if seen == len(d.facts):
             return
@@ -80,6 +79,8 @@ def _consequence(d: Decision, fact: f.AnyFact) -> None:
             waiting.actor_ended(d, who)
             waiting.released_by(d, who)
             approvals.caller_ended(d, who)
+            if d.actor(who).role == "sublead":
+                d.ask(e.PublishSubleads(sessions=tree.sublead_sessions(d.state)))
         case f.SessionOpened(actor=who):
             steering.deliver(d, who)
         case t.ActorThawed(actor=who):
@@ -89,7 +90,7 @@ def _consequence(d: Decision, fact: f.AnyFact) -> None:
             waiting.key_written(d, layer, entry)
         case t.LeaseOver(ended=ended):
             waiting.lease_freed(d, ended.scope, ended.name)
-        case f.DrainBegan() | f.StopOrdered() if d.state.spec.tree is not None:
+        case f.DrainBegan() if d.state.spec.tree is not None:
             _stop_the_unstarted(d)
         case _:
             pass
@@ -108,10 +109,7 @@ def _stop_the_overdrawn(d: Decision) -> None:
         money = ledger.account(d.state, leader.spec.id)
         note = f"budget exceeded: ${money.spent:.2f} spent of ${money.budget or 0.0:.2f}"
         for actor in [leader, *tree.below(d.state, leader.spec.id)]:
-            if actor.phase in lifecycle.HAS_PROCESS and actor.stopping is None:
-                d.begin_end(actor.spec.id, "budget", note)
-            elif actor.phase not in lifecycle.HAS_PROCESS:
-                steering.stop(d, actor.spec.id, note)
+            steering.stop(d, actor.spec.id, note, "budget")
 
 
 def _handle(d: Decision, signal: s.RunSignal) -> None:  # noqa: C901 - a flat match
@@ -196,13 +194,11 @@ def _interrupted(d: Decision, by: str) -> None:
 def _stop(d: Decision, by: str) -> None:
     if not d.state.stop_ordered:
         d.note(f.StopOrdered(at=d.at, by=by))
-    for actor in d.state.actors.values():
-        if actor.phase is Phase.PAUSED:
-            steering.stop(d, actor.spec.id, f"stopped by {by}")
-    for actor in d.state.live_actors:
-        if actor.stopping is None:
-            d.begin_end(actor.spec.id, "stop", f"stopped by {by}")
-        elif actor.stopping.rung in {e.Rung.CLOSE_STDIN, e.Rung.INTERRUPT}:
+    for actor in list(d.state.actors.values()):
+        if actor.phase is Phase.QUEUED and actor.parent is None:
+            continue  # nobody has asked for it but the manifest: it is told as not started
+        stopped = steering.stop(d, actor.spec.id, f"stopped by {by}", "stop")
+        if not stopped and actor.stopping and actor.stopping.rung in {e.Rung.CLOSE_STDIN, e.Rung.INTERRUPT}:
             d.climb(actor.spec.id)
 
 
@@ -251,3 +247,15 @@ def _end(d: Decision) -> None:
     code = 130 if d.state.interrupted else 0 if everything else 1
     d.note(f.RunEnded(at=d.at, exit_code=code, was_interrupted=d.state.interrupted))
     d.ask(e.PublishRun(record=run_record(d.state)))
+    if d.state.spec.dump_shared_store:
+        d.ask(_store_picture(d))
+
+
+def _store_picture(d: Decision) -> e.PublishStore:
+    leader = tree.root(d.state)
+    return e.PublishStore(
+        at=d.at,
+        root=leader.spec.id if leader else tree.FLAT,
+        entries={layer: tuple(held.entries.values()) for layer, held in d.state.stores.items()},
+        leases=tuple(d.state.leases.held.values()),
+    )

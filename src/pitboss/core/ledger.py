@@ -64,7 +64,8 @@ def account(state: RunState, layer: str) -> Account:
 def _budget(state: RunState, leader: Actor | None) -> float | None:
     if leader is not None and leader.role == "sublead":
         return leader.envelope.budget_usd
-    return state.tree.budget_usd
+    limits = [state.tree.budget_usd, state.spec.budget_usd]  # of the lead's layer, and of the whole run
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _holds(state: RunState, actor: Actor) -> tuple[float, float]:

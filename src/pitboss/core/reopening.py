@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from pitboss.core import prices
+from pitboss.core import prices, waiting
 from pitboss.core.decision import Decision
-from pitboss.core.lifecycle import HAS_PROCESS
+from pitboss.core.lifecycle import HAS_PROCESS, HOLDS_SLOT
 from pitboss.core.state import Actor, RunState
 from pitboss.core.views import task_record
 from pitboss.model import effects as e
@@ -72,7 +72,8 @@ def _take_up(d: Decision, actor: Actor, signal: s.Reopened, scope: ResumeScope) 
             if named and actor.attempt:
                 d.note(_requeued(d, actor, signal, again=True))
         case Phase.SETTLED:
-            if named or scope == "all" or (scope == "failed" and _is_unfinished(d.state, actor)):
+            waiting.released_by(d, actor.spec.id)  # if the old dispatcher came no more to it
+            if named or _is_wanted(d.state, actor, scope):
                 d.note(_requeued(d, actor, signal, again=actor.status is Status.SUCCESS))
         case Phase.TIDYING if not named:
             d.tidy(actor.spec.id)
@@ -103,6 +104,13 @@ def _count_again(d: Decision, actor: Actor, heard: Heard) -> Actor:
     return d.actor(actor.spec.id)
 
 
+def _is_wanted(state: RunState, actor: Actor, scope: ResumeScope) -> bool:
+    """A settled actor that is wanted again; in a tree, ``all`` leaves it to the lead to spawn anew."""
+    if scope == "all" and (state.spec.tree is None or actor.role == "lead"):
+        return True
+    return scope in {"failed", "all"} and _is_unfinished(state, actor)
+
+
 def _is_unfinished(state: RunState, actor: Actor) -> bool:
     """A settled actor that is worth another attempt.
 
@@ -117,7 +125,7 @@ def _is_unfinished(state: RunState, actor: Actor) -> bool:
 
 def _was_pausing(actor: Actor) -> bool:
     """Its order to pause outlives the dispatcher that carried it out."""
-    return actor.phase is Phase.FROZEN or (actor.stopping is not None and actor.stopping.reason == "pause")
+    return actor.phase is Phase.FROZEN or actor.is_pausing
 
 
 def _paused(d: Decision, actor: Actor, signal: s.Reopened) -> t.ActorPaused:
@@ -132,8 +140,8 @@ def _paused(d: Decision, actor: Actor, signal: s.Reopened) -> t.ActorPaused:
 
 
 def _was_over(actor: Actor) -> bool:
-    """Its work had ended, or its time was up: only its process was still being ended."""
-    return actor.phase in HAS_PROCESS and actor.stopping is not None and actor.stopping.reason != "stop"
+    """Its work had ended, or its time was up, or it was cancelled: only its process was still being ended, or made."""
+    return actor.phase in HOLDS_SLOT and actor.stopping is not None and actor.stopping.reason != "stop"
 
 
 def _end(d: Decision, actor: Actor) -> None:

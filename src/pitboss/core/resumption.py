@@ -18,7 +18,7 @@ def prompt(actor: Actor) -> str:
     one that was paused gets what it was told when it was to go on.
     """
     if not actor.resume:
-        return actor.spec.prompt
+        return "\n\n".join(filter(None, [actor.spec.prompt, actor.told]))
     if actor.told and not actor.cut_off:
         return actor.told
     parts = [_CUT_OFF]

@@ -18,7 +18,7 @@ from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
 from pitboss.model.answers import Answer, Instant, Refused, refused
 from pitboss.model.calls import SpawnSublead, SpawnWorker
-from pitboss.model.run import ActorId, TaskSpec
+from pitboss.model.run import ActorId, Phase, Role, TaskSpec
 from pitboss.model.store import Entry, Value
 from pitboss.model.tree import Envelope
 
@@ -29,7 +29,7 @@ SUBLEAD_SECS = 3600
 def spawn_worker(d: Decision, signal: s.CallMade, call: SpawnWorker) -> None:
     """Bring a worker into being, or say why not."""
     caller = d.actor(signal.actor)
-    if (same := _repeated(d.state, caller, call.idempotency_key)) is not None:
+    if (same := _repeated(d.state, caller, "worker", call.idempotency_key)) is not None:
         d.answer(signal, _spawned(d.state, caller, same))
         return
     spec = _worker_spec(d.state, caller, signal, call)
@@ -58,11 +58,12 @@ def _spawned(state: RunState, caller: Actor, worker: Actor) -> Answer:
     return Answer({"task_id": worker.spec.id, "worktree_path": None, "budget": money})
 
 
-def _repeated(state: RunState, caller: Actor, key: str | None) -> Actor | None:
-    """What an earlier call with the same key has brought into being."""
+def _repeated(state: RunState, caller: Actor, role: Role, key: str | None) -> Actor | None:
+    """What an earlier call of the same tool with the same key has brought into being."""
     if not key:
         return None
-    return next((actor for actor in tree.members(state, caller.spec.id) if actor.idempotency_key == key), None)
+    spawned = tree.members(state, caller.spec.id)
+    return next((actor for actor in spawned if (actor.role, actor.idempotency_key) == (role, key)), None)
 
 
 def refuse_spawning(state: RunState, caller: Actor) -> Refused | None:
@@ -133,7 +134,7 @@ def _worker_spec(state: RunState, caller: Actor, signal: s.CallMade, call: Spawn
 def spawn_sublead(d: Decision, signal: s.CallMade, call: SpawnSublead) -> None:
     """Bring a sub-lead into being with its own layer, or say why not."""
     caller = d.actor(signal.actor)
-    if (same := _repeated(d.state, caller, call.idempotency_key)) is not None:
+    if (same := _repeated(d.state, caller, "sublead", call.idempotency_key)) is not None:
         d.answer(signal, _led(d.state, caller, same))
         return
     name = ActorId(f"sublead-{signal.minted}")
@@ -145,6 +146,8 @@ def spawn_sublead(d: Decision, signal: s.CallMade, call: SpawnSublead) -> None:
     if isinstance(envelope, Refused) or isinstance(seeds, Refused):
         d.answer(signal, envelope if isinstance(envelope, Refused) else seeds)  # type: ignore[arg-type]
         return
+    for entry in seeds:  # before it is there: a kill in between must not leave one without what it was given
+        d.note(t.StoreWritten(at=d.at, layer=name, entry=entry))
     d.note(
         t.ActorSpawned(
             at=d.at,
@@ -158,8 +161,6 @@ def spawn_sublead(d: Decision, signal: s.CallMade, call: SpawnSublead) -> None:
             idempotency_key=call.idempotency_key or "",
         )
     )
-    for entry in seeds:
-        d.note(t.StoreWritten(at=d.at, layer=name, entry=entry))
     d.answer(signal, _led(d.state, caller, d.actor(name)))
 
 
@@ -195,15 +196,15 @@ def _refuse_envelope(state: RunState, caller: Actor, envelope: Envelope) -> Refu
     caps = state.tree
     subleads = [actor for actor in tree.members(state, caller.spec.id) if actor.role == "sublead"]
     live = [actor for actor in subleads if actor.phase not in tree.OVER]
+    budget, workers = envelope.budget_usd or 0.0, envelope.max_workers or 0
+    if caps.max_sublead_budget_usd is not None and budget > caps.max_sublead_budget_usd:
+        message = f"budget_usd ${budget:.2f} exceeds per-sublead cap ${caps.max_sublead_budget_usd:.2f}; ask for less"
+        return refused("cap_reached", message)
     if caps.max_subleads is not None and len(live) >= caps.max_subleads:
         message = f"max_subleads cap reached: {len(live)} active (max {caps.max_subleads}); wait for one to end"
         return refused("cap_reached", message)
     if envelope.is_shared:
         return None
-    budget, workers = envelope.budget_usd or 0.0, envelope.max_workers or 0
-    if caps.max_sublead_budget_usd is not None and budget > caps.max_sublead_budget_usd:
-        message = f"budget_usd ${budget:.2f} exceeds per-sublead cap ${caps.max_sublead_budget_usd:.2f}; ask for less"
-        return refused("cap_reached", message)
     promised = tree.live_workers(state, caller.spec.id) + sum(actor.envelope.max_workers or 0 for actor in live)
     if caps.max_total_workers is not None and promised + workers > caps.max_total_workers:
         message = f"max_total_workers cap: {promised} promised + {workers} asked for > {caps.max_total_workers}"
@@ -250,9 +251,17 @@ def _sublead_spec(
 
 
 def stop_the_led(d: Decision) -> None:
-    """A worker belongs to whoever spawned it: when that one's processes are gone, it is stopped, and accounted for."""
+    """A worker belongs to whoever spawned it: when that one's processes are gone, it is stopped, and accounted for.
+
+    So it is when that one will never be started again. If the one that leads can be taken up by a resume, so can it.
+    """
     for actor in list(d.state.actors.values()):
         parent = d.state.actors.get(actor.parent) if actor.parent else None
-        if parent is not None and parent.phase in tree.OVER and actor.phase not in tree.OVER:
+        if parent is None or actor.phase in tree.OVER:
+            continue
+        never = parent.phase is Phase.QUEUED and d.state.draining is not None
+        if parent.phase in tree.OVER or never:
             word = "lead" if parent.role == "lead" else "sub-lead"
-            steering.stop(d, actor.spec.id, f"cancelled when {word} exited")
+            cut_short = never or (parent.stopping is not None and parent.stopping.reason == "stop")
+            note = f"cancelled when {word} exited"
+            steering.stop(d, actor.spec.id, note, "stop" if cut_short else "cancel")

@@ -65,9 +65,8 @@ def cancel(d: Decision, target: ActorId, *, by: str, reason: str = "") -> Refuse
     if actor.phase in tree.OVER:
         return None
     note = f"cancelled by {by}" + (f": {reason}" if reason else "")
-    for one in [actor, *tree.below(d.state, target)]:
-        stop(d, one.spec.id, note)
-    if reason and actor.parent and actor.parent != by:
+    stopped = [stop(d, one.spec.id, note) for one in [actor, *tree.below(d.state, target)]]
+    if reason and any(stopped) and actor.parent and actor.parent != by:
         text = (
             f"[SYSTEM] Actor {target} was killed by {by}.\nReason: {reason}\n"
             "Adjust your plan to that; its work so far is kept."
@@ -76,20 +75,24 @@ def cancel(d: Decision, target: ActorId, *, by: str, reason: str = "") -> Refuse
     return None
 
 
-def stop(d: Decision, target: ActorId, note: str) -> None:
-    """End an actor, whatever it is doing; one that has no process is settled at once."""
+def stop(d: Decision, target: ActorId, note: str, reason: str = "cancel") -> bool:
+    """End an actor, whatever it is doing; one that has no process is settled at once. False if it was ending anyway.
+
+    ``reason`` is a key of ``supervision.LADDERS``, and says what becomes of it: only ``stop`` can be taken back, by a
+    resume.
+    """
     actor = d.actor(target)
     match actor.phase:
         case Phase.QUEUED | Phase.PAUSED:
-            d.begin_end(target, "cancel", note)
+            d.begin_end(target, reason, note)
             d.tidy(target)
-        case Phase.PREPARING | Phase.STARTING | Phase.WORKING | Phase.FROZEN:
-            if actor.stopping is None:
-                d.begin_end(target, "cancel", note)
-        case Phase.STOPPING if actor.stopping is not None and actor.stopping.reason == "pause":
-            d.begin_end(target, "cancel", note)
+        case Phase.PREPARING | Phase.STARTING | Phase.WORKING | Phase.FROZEN if actor.stopping is None:
+            d.begin_end(target, reason, note)
+        case Phase.STOPPING if actor.is_pausing:
+            d.begin_end(target, reason, note)
         case _:
-            pass  # it is ending, or has ended
+            return False
+    return True
 
 
 # --- pause and continue -----------------------------------------------------------------------------------------------
@@ -108,7 +111,7 @@ def pause(d: Decision, target: ActorId, mode: Literal["cancel", "freeze"], *, by
             return None
         case Phase.PAUSED:
             return _conflict(f"{target} is already paused")
-        case Phase.STOPPING if actor.stopping is not None and actor.stopping.reason == "pause":
+        case Phase.STOPPING if actor.is_pausing:
             return _conflict(f"{target} is already paused")
         case Phase.FROZEN:
             return _conflict(f"{target} is already frozen")
@@ -118,17 +121,20 @@ def pause(d: Decision, target: ActorId, mode: Literal["cancel", "freeze"], *, by
             return _conflict(f"{target} is {tree.state_word(actor)}: not in a pausable state")
 
 
-def go_on(d: Decision, target: ActorId, prompt: str, *, by: str) -> Refused | None:
+def go_on(d: Decision, target: ActorId, prompt: str, *, by: str, redirects: bool = False) -> Refused | None:
     """Let a paused worker go on, in its own place and session."""
     actor = d.actor(target)
     if actor.phase is Phase.FROZEN:
         thaw(d, actor)
         return None
-    if actor.phase is Phase.STOPPING and actor.stopping is not None and actor.stopping.reason == "pause":
+    if actor.is_pausing:
         return _conflict(f"{target} is still being paused; try again in a moment")
     if actor.phase is not Phase.PAUSED:
         return _conflict(f"worker not paused: {target} is {tree.state_word(actor)}")
-    d.note(t.ActorContinued(**d.about(target), prompt=prompt, by=by))
+    if d.state.draining is not None:  # it would wait for its start for ever, and whoever waits for it would too
+        message = f"run is draining: {target} is not started again ({d.state.draining.by}); what it has done is kept"
+        return refused("draining", message)
+    d.note(t.ActorContinued(**d.about(target), prompt=prompt, by=by, redirects=redirects))
     return None
 
 
@@ -149,7 +155,7 @@ def redirect(d: Decision, target: ActorId, prompt: str, *, by: str) -> Refused |
             tell(d, target, Message(text=prompt, by=by, interrupts=True))
             return None
         case Phase.PAUSED:
-            return go_on(d, target, prompt, by=by)
+            return go_on(d, target, prompt, by=by, redirects=True)
         case Phase.FROZEN:
             return _conflict(f"worker is frozen: continue {target} first, then redirect it")
         case Phase.STARTING:
@@ -163,9 +169,9 @@ def redirect(d: Decision, target: ActorId, prompt: str, *, by: str) -> Refused |
 
 
 def tell(d: Decision, target: ActorId, message: Message) -> None:
-    """Send an actor a message; one that is ending does not hear it any more."""
+    """Send an actor a message; one that is ending does not hear it any more, one that is paused hears it later."""
     actor = d.actor(target)
-    if actor.phase in tree.OVER or actor.phase in {Phase.FINISHING, Phase.STOPPING}:
+    if actor.phase in tree.OVER or (actor.stopping is not None and not actor.is_pausing):
         return
     d.note(t.MessageSent(**d.about(target), message=message))
     deliver(d, target)

@@ -74,7 +74,8 @@ def deadlines(state: RunState) -> Iterator[Deadline]:
         if actor.phase in {Phase.FINISHING, Phase.STOPPING} and actor.stopping and actor.stopping.rung:
             yield Deadline(actor.stopping.patience_until, "rung", actor)
         if actor.phase in {Phase.STARTING, Phase.WORKING} and actor.process_at:
-            yield Deadline(actor.process_at + actor.held_secs + actor.spec.timeout_secs, "timeout", actor)
+            since = actor.process_at + actor.held_secs - actor.worked_secs
+            yield Deadline(since + actor.spec.timeout_secs, "timeout", actor)
         if actor.phase is Phase.WORKING and actor.turn is not None:
             yield from _after_turn(state, actor)
 

@@ -109,6 +109,12 @@ def sublead_ending(state: RunState, actor: Actor) -> dict[str, object]:
     }
 
 
+def sublead_sessions(state: RunState) -> dict[ActorId, str]:
+    """The session of every sub-lead that has ended."""
+    over = (actor for actor in state.actors.values() if actor.role == "sublead" and actor.phase is Phase.SETTLED)
+    return {actor.spec.id: actor.session_id for actor in over if actor.process_at or actor.resume}
+
+
 def spent_below(state: RunState, actor: Actor) -> float:
     """What an actor and everyone below it have spent."""
     return sum(one.all_cost_usd or 0.0 for one in [actor, *below(state, actor.spec.id)])

@@ -111,25 +111,32 @@ def key_written(d: Decision, layer: str, entry: Entry) -> None:
 
 
 def lease_freed(d: Decision, scope: str, name: str) -> None:
-    """Give a lease that is free to the one that has waited for it longest."""
+    """Give a lease that is free to the one that has waited for it longest, unless that one is being ended."""
     for wait in list(d.state.waits.values()):
-        if isinstance(wait.awaited, ForLease) and (wait.awaited.scope, wait.awaited.name) == (scope, name):
-            taken = coordination.take_lease(d, wait.actor, wait.awaited)
+        wanted = wait.awaited
+        if isinstance(wanted, ForLease) and (wanted.scope, wanted.name) == (scope, name):
+            ending = d.actor(wait.actor).stopping is not None
+            taken = None if ending else coordination.take_lease(d, wait.actor, wanted)
             if isinstance(taken, leases.Granted):
                 end(d, wait, "answered", taken.answer)
-                return
 
 
 # --- the clock --------------------------------------------------------------------------------------------------------
 
 
 def expire(d: Decision) -> None:
-    """Answer every call whose time is over, and end the leases whose time is."""
+    """End the leases whose time is over, and answer every call whose time is."""
+    free_expired(d)
     for wait in list(d.state.waits.values()):
         if wait.deadline is not None and wait.deadline <= d.at:
             end(d, wait, "timeout", _too_late(d, wait))
+
+
+def free_expired(d: Decision) -> None:
+    """End the leases whose time is over: whoever waits for one comes before whoever asks for it now."""
     for lease in leases.expired(d.state.leases, d.at):
         d.note(t.LeaseOver(at=d.at, ended=leases.end_of(lease, "expired")))
+        lease_freed(d, lease.scope, lease.name)
 
 
 def _too_late(d: Decision, wait: Wait) -> Answer | Refused:

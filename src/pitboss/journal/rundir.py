@@ -104,6 +104,16 @@ class RunDir:
         return self.path / "manifest.snapshot.toml"
 
     @property
+    def shared_store(self) -> Path:
+        """What the stores and leases were at the end, if the manifest asks for it."""
+        return self.path / "shared-store.json"
+
+    @property
+    def subleads(self) -> Path:
+        """The session of every sub-lead that has ended."""
+        return self.path / "subleads.jsonl"
+
+    @property
     def worktrees(self) -> Path:
         """Where worktrees go unless the manifest says otherwise."""
         return self.path / "worktrees"

@@ -16,6 +16,7 @@ from pitboss.model.answers import Answer, Refused
 from pitboss.model.records import RunRecord, TaskRecord
 from pitboss.model.run import ActorId, EarlierWork, RunId, Session
 from pitboss.model.signals import Signal
+from pitboss.model.store import Entry, Lease
 from pitboss.model.tree import CallId
 
 
@@ -181,6 +182,23 @@ class PublishRun(Effect, frozen=True, kw_only=True):
     """Write ``summary.json``."""
 
     record: RunRecord
+
+
+class PublishStore(Effect, frozen=True, kw_only=True):
+    """Write ``shared-store.json``: what every layer's store and every lease was at the end, as one picture."""
+
+    at: float
+    root: str
+    """The layer whose entries stand first: the lead's, or a flat run's only one."""
+    entries: dict[str, tuple[Entry, ...]]
+    """By layer."""
+    leases: tuple[Lease, ...]
+
+
+class PublishSubleads(Effect, frozen=True, kw_only=True):
+    """Write ``subleads.jsonl``: the session of every sub-lead that has ended."""
+
+    sessions: dict[ActorId, str]
 
 
 Emit: TypeAlias = Callable[[Signal], None]

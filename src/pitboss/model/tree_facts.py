@@ -53,6 +53,8 @@ class ActorContinued(ActorFact, frozen=True, kw_only=True):
 
     prompt: str
     by: str
+    redirects: bool = False
+    """It was given another direction, not only let go on."""
 
 
 class MessageSent(ActorFact, frozen=True, kw_only=True):

@@ -6,12 +6,13 @@ belong to a story is decided by ``core.views.story``. Called by ``commands``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import assert_never
 
 import msgspec
 
 from pitboss.core.views import Recorded, story
+from pitboss.core.words import NO_NAMES
 from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
 from pitboss.model import tree_facts as t
@@ -35,20 +36,30 @@ _REASONS = {
     "timeout": "its time is up",
     "stop": "it was told to stop",
     "failed": "it does not answer",
+    "cancel": "it is cancelled",
+    "pause": "it is to pause",
+    "budget": "its money is spent",
 }
 
 
-def story_lines(entries: Iterable[Recorded], actor: ActorId) -> Iterator[str]:
-    """The story of one actor, a line each: when, which, because of which, and what."""
+def story_lines(entries: Iterable[Recorded], actor: ActorId, names: Mapping[ActorId, str] = NO_NAMES) -> Iterator[str]:
+    """The story of one actor, a line each: when, which, because of which, and what.
+
+    Args:
+        entries: Every fact of the run.
+        actor: Whose story it is.
+        names: What actors are called for short.
+    """
     told = story(list(entries), actor)
     start = told[0].fact.at if told else 0.0
     size = len(str(told[-1].seq)) if told else 1
     for entry in told:
         because = f"<- #{entry.cause}" if entry.cause else ""
         other = getattr(entry.fact, "actor", None) or actor
-        about = "" if other == actor else f"[{other}] "
+        about = "" if other == actor else f"[{names.get(other, other)}] "
         number = f"#{entry.seq}".ljust(size + 1)
-        yield f"{entry.fact.at - start:+10.3f}s  {number} {because:<{size + 5}} {about}{sentence(entry.fact)}".rstrip()
+        said = words.renamed(sentence(entry.fact), names)
+        yield f"{entry.fact.at - start:+10.3f}s  {number} {because:<{size + 5}} {about}{said}".rstrip()
 
 
 def story_json(entries: Iterable[Recorded], actor: ActorId, run_id: str) -> bytes:
@@ -163,8 +174,9 @@ def _about_an_actor(fact: f.AnyActorFact) -> str:  # noqa: C901 - a flat match, 
         case f.WorktreeLeft():
             return _left(fact)
         case f.ActorSettled():
-            said = f": {fact.failure.message or fact.failure.kind}" if fact.failure else ""
-            return f"settled as {fact.status}{said}" + (f" ({fact.note})" if fact.note else "")
+            said = (fact.failure.message or fact.failure.kind) if fact.failure else ""
+            note = f" ({fact.note})" if fact.note and fact.note != said else ""
+            return f"settled as {fact.status}{f': {said}' if said else ''}{note}"
         case a.ApprovalRequested() | a.ApprovalTakenUp() | a.ApprovalDecided():
             return about_an_approval(fact)
         case _:

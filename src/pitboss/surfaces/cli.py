@@ -54,7 +54,7 @@ def version() -> None:
 
 
 _COMMANDS = (
-    *(starting.validate, starting.dispatch, starting.rehearse, starting.demo, starting.resume),
+    *(starting.validate, starting.tree, starting.dispatch, starting.rehearse, starting.demo, starting.resume),
     *(looking.status, looking.list_runs, looking.attach, looking.why, looking.diff),
     *(keeping.restore, keeping.prune),
     answering.approvals,

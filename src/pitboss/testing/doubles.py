@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import msgspec
 
-from pitboss.core import ledger, lifecycle, tree
+from pitboss.core import coordination, ledger, lifecycle, store, tree
 from pitboss.core.decide import Outcome, decide
-from pitboss.core.state import Actor, RunState, evolve
+from pitboss.core.state import Actor, RunState, Wait, evolve
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
@@ -34,7 +34,7 @@ from pitboss.model.run import (
     TurnResult,
     Usage,
 )
-from pitboss.model.tree import CallId, ForActors
+from pitboss.model.tree import CallId, ForActors, ForKey, ForLease
 
 RUN = RunId("0192f0c1-0000-7000-8000-000000000001")
 
@@ -302,6 +302,9 @@ def check_laws(state: RunState) -> None:
 
 def _check_tree(state: RunState) -> None:
     """The laws of a tree: caps, the ledger, nobody orphaned, nobody left waiting for what has come about."""
+    live = [actor for actor in state.actors.values() if actor.phase not in tree.OVER]
+    for role, most in (("worker", state.tree.max_total_workers), ("sublead", state.tree.max_subleads)):
+        assert most is None or sum(actor.role == role for actor in live) <= most, f"law 7: too many {role}s"
     for layer in [actor for actor in state.actors.values() if actor.role in {"lead", "sublead"}]:
         pool = tree.pool_of(state, layer.spec.id)
         cap, money = tree.worker_cap(state, pool), ledger.account(state, pool)
@@ -315,17 +318,45 @@ def _check_tree(state: RunState) -> None:
         parent = state.actors.get(actor.parent) if actor.parent else None
         orphan = parent is not None and parent.phase in tree.OVER and actor.phase not in tree.OVER
         assert not orphan or actor.stopping is not None, f"law 3: {actor.spec.id} has lost its lead and goes on"
+        _check_steered(state, actor)
     for wait in state.waits.values():
-        caller = state.actors[wait.actor]
-        assert caller.phase in lifecycle.HAS_PROCESS, "a wait has outlived its caller"
-        assert caller.attempt == wait.attempt, "a wait is one of an older attempt"
-        if isinstance(wait.awaited, ForActors):
-            over = [name for name in wait.awaited.ids if state.actors[name].phase is Phase.SETTLED]
-            assert not over, f"{wait.actor} waits for what has ended: {over}"
+        _check_wait(state, wait)
     holders = [(lease.scope, lease.name) for lease in state.leases.held.values()]
     assert len(holders) == len(set(holders)), "two hold one lease"
     for lease in state.leases.held.values():
         assert state.actors[ActorId(lease.holder)].phase is not Phase.SETTLED, "a ghost holds a lease"
+
+
+def _check_steered(state: RunState, actor: Actor) -> None:
+    """What an actor is told reaches it, and an order to end holds for whoever has no process too."""
+    name, waits = actor.spec.id, any(wait.actor == actor.spec.id for wait in state.waits.values())
+    if actor.phase is Phase.WORKING and actor.inbox:
+        assert actor.interrupting, f"{name} is not told what it could hear"
+        assert not waits, f"{name} waits while a message waits for it"
+    if state.draining is not None:
+        assert actor.phase is not Phase.QUEUED or actor.parent is None, f"{name} waits for a start that never comes"
+    if state.stop_ordered:
+        assert actor.phase is not Phase.PAUSED, f"{name} is paused in a run that was stopped"
+
+
+def _check_wait(state: RunState, wait: Wait) -> None:
+    """Nobody waits who is gone, and nobody for what has come about."""
+    caller = state.actors[wait.actor]
+    assert caller.phase in lifecycle.HAS_PROCESS, "a wait has outlived its caller"
+    assert caller.attempt == wait.attempt, "a wait is one of an older attempt"
+    match wait.awaited:
+        case ForActors(ids=ids):
+            over = [name for name in ids if state.actors[name].phase is Phase.SETTLED]
+            assert not over, f"{wait.actor} waits for what has ended: {over}"
+        case ForKey(layer=layer, path=path):
+            call = coordination.wait_call(wait.awaited)
+            found = store.waited(state.store(layer), coordination.caller_of(state, wait.actor, layer), call)
+            assert found is None, f"{wait.actor} waits for a key that is there: {path}"
+        case ForLease(scope=scope, name=lease):
+            held = (scope, lease) in {(one.scope, one.name) for one in state.leases.held.values()}
+            assert held or caller.stopping is not None, f"{wait.actor} waits for a lease that nobody holds: {lease}"
+        case _:
+            pass
 
 
 def _check_actor(actor: Actor) -> None:
@@ -336,7 +367,8 @@ def _check_actor(actor: Actor) -> None:
         assert actor.certificate is not None, f"law 2: {name} settled without evidence"
         if not actor.certificate.complete:
             assert "unverifiable" in actor.note, f"law 2: {name} hides that its end is unproven"
-    assert actor.attempt > 0 or actor.phase is Phase.QUEUED, f"{name}: only who waits has had no attempt"
+    unstarted = actor.phase is Phase.QUEUED or actor.stopping is not None
+    assert actor.attempt > 0 or unstarted, f"{name}: only who waits, or was stopped in that, has had no attempt"
 
 
 def check_rebuild(before: RunState, outcome: Outcome) -> None:
