@@ -267,8 +267,8 @@ def _between_attempts(actor: Actor) -> Actor:
     )
 
 
-def ruled(actor: Actor, fact: ApprovalFact) -> Actor:
-    """An actor that has asked, or was answered."""
+def ruled(actor: Actor, fact: ApprovalFact, earlier: Decision | None) -> Actor:
+    """An actor that has asked, or was answered; ``earlier`` is what was decided before it asked again."""
     match fact:
         case ApprovalRequested():
             return replace(actor, asked=actor.asked + 1)
@@ -277,8 +277,9 @@ def ruled(actor: Actor, fact: ApprovalFact) -> Actor:
                 actor, approved=actor.approved + ruling.approved, rejected=actor.rejected + (not ruling.approved)
             )
             return replace(counted, refused=None if ruling.approved else ruling) if heard else counted
-        case ApprovalTakenUp():
-            return actor
+        case ApprovalTakenUp(heard=heard):
+            refused = earlier if heard and earlier and not earlier.approved else None
+            return replace(actor, refused=refused) if heard else actor
 
 
 def thawed(actor: Actor, at: float) -> Actor:

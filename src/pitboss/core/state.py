@@ -52,7 +52,8 @@ def evolve(state: RunState, fact: f.AnyFact) -> RunState:
         case t.WaitBegan() | t.WaitEnded():
             return replace(state, waits=_waits(state, fact))
         case a.ApprovalRequested() | a.ApprovalTakenUp() | a.ApprovalDecided():
-            actor = ruled(state.actors[fact.actor], fact)
+            known = state.approvals.get(fact.request_id) if isinstance(fact, a.ApprovalTakenUp) else None
+            actor = ruled(state.actors[fact.actor], fact, known.ruling if known else None)
             return _evolve_approval(replace(state, actors=state.actors | {fact.actor: actor}), fact)
         case f.ActorFact():
             actor = state.actors[fact.actor]
