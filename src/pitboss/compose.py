@@ -235,7 +235,7 @@ def _require_sense(rundir: RunDir, state: RunState, scope: ResumeScope | None, f
     if lost := without_beginning(state, fresh):
         raise OperatorError(
             f"{', '.join(lost)} in run {rundir.run_id} cannot begin again from the start: Pitboss 0.9 began there, "
-            "and did not write down at which commit",
+            "and did not write down at which commit, or with which prompt",
             hint="resume without --fresh, or dispatch the task in a run of its own",
         )
 

@@ -48,6 +48,8 @@ class Room:
         self.story = story
         self.rundir = rundir
         self.minted = 0
+        self.quiet = asyncio.Event()
+        """Set when nobody waits."""
         self.seats = Seats(rundir, story.state.spec, story.clock.now, self._mint)
 
     def _mint(self) -> Minted:
@@ -57,6 +59,8 @@ class Room:
     def post(self, signal: s.Signal) -> None:
         outcome = self.story.when(signal)  # type: ignore[arg-type]  # every signal is one of those the core takes
         self.seats.see(self.story.state)
+        if not self.story.state.waits:
+            self.quiet.set()
         for effect in outcome.effects:
             if isinstance(effect, e.AnswerCall):
                 self.seats.answer(effect)
@@ -218,10 +222,9 @@ async def test_one_that_leaves_wants_its_answers_no_more(room: Room) -> None:
             client.send({"jsonrpc": "2.0", "id": 2, "method": "ping"})
             assert 2 == (await client.hear())["id"]
             assert 1 == len(room.story.state.waits)
+            room.quiet.clear()
             client.writer.transport.abort()
-        async with asyncio.timeout(10):
-            while room.story.state.waits:
-                await asyncio.sleep(0)
+        await asyncio.wait_for(room.quiet.wait(), 10)
     assert ["dropped"] == [fact.how for fact in room.story.told(t.WaitEnded)]
 
 

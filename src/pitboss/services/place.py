@@ -1,7 +1,8 @@
 """Where operators reach a run: a private socket, and a file in the run's folder that says which.
 
 A path is chosen that all programs of 0.9 look at, if it can be had; the file is for readers with another
-``XDG_RUNTIME_DIR``. Who may come in, and what is said, is ``services.control``'s business, which calls this, as does ``services.mcp``.
+``XDG_RUNTIME_DIR``. Who may come in, and what is said, is the business of ``services.control`` and ``services.mcp``,
+which call this.
 """
 
 from __future__ import annotations
