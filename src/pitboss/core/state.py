@@ -36,7 +36,6 @@ from pitboss.model.run import (
     Phase,
     RunSpec,
     TaskSpec,
-    TreeSpec,
 )
 from pitboss.model.tree import CallId
 
