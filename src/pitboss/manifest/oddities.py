@@ -38,10 +38,9 @@ def _doubt_mode(manifest: Manifest, findings: Findings) -> None:
             )
         elif isinstance(section, Section):
             _doubt_keys(section, name, mode, findings)
-    if mode is Mode.HIERARCHICAL and manifest.run.budget_usd is not None:
+    if manifest.lead and manifest.lead.budget_usd is not None and manifest.run.budget_usd is not None:
         findings.warn(
-            "[run].budget_usd is the hard limit of the whole run; the lead's soft cap, which was written here before "
-            "v0.9, is [lead].budget_usd",
+            "[run].budget_usd and [lead].budget_usd are limits of the same money; the lower one holds",
             ("run", "budget_usd"),
         )
 
