@@ -16,7 +16,7 @@ import psutil
 
 from pitboss.drivers.lookout import COOKIE
 
-__all__ = ["Peer", "is_agent", "peer_of"]
+__all__ = ["Peer", "cookies_of", "peer_of"]
 
 _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2
 """macOS, ``sys/un.h``."""
@@ -66,18 +66,18 @@ def _on_macos(connection: socket.socket) -> Peer:
     return Peer(uid, pid or None)
 
 
-def is_agent(pid: int, run_id: str) -> bool:
-    """True if a process is an actor of a run, or was started by one, however many steps down.
+def cookies_of(pid: int) -> frozenset[str]:
+    """The marks of all agents that a process is, or was started by, however many steps down.
 
-    It blocks for a moment. One that has left its family and its environment behind is not recognized: against an
-    agent that wants out so badly, only a sandbox helps.
+    It blocks for a moment. One that has left its family and its environment behind has none: against an agent that
+    wants out so badly, only a sandbox helps.
     """
     try:
         process = psutil.Process(pid)
         family = [process, *process.parents()]
     except psutil.Error:
-        return False
-    return any(_cookie(member).startswith(f"{run_id}/") for member in family)
+        return frozenset()
+    return frozenset(filter(None, map(_cookie, family)))
 
 
 def _cookie(process: psutil.Process) -> str:
