@@ -44,6 +44,7 @@ from pitboss.model.effects import Effect, Emit, Hand
 from pitboss.model.run import ActorId, Heard, ResumeScope, RunSpec
 from pitboss.model.signals import Opened, Reopened
 from pitboss.services.control import Control
+from pitboss.services.mcp import Seats
 from pitboss.wire.artifacts import RunMeta, encode_meta
 from pitboss.wire.scalars import to_timestamp
 
@@ -234,7 +235,7 @@ def _require_sense(rundir: RunDir, state: RunState, scope: ResumeScope | None, f
     if lost := without_beginning(state, fresh):
         raise OperatorError(
             f"{', '.join(lost)} in run {rundir.run_id} cannot begin again from the start: Pitboss 0.9 began there, "
-            "and did not write down at which commit",
+            "and did not write down at which commit, or with which prompt",
             hint="resume without --fresh, or dispatch the task in a run of its own",
         )
 
@@ -272,18 +273,25 @@ async def _hold(
     """Run the loop to its end, with everything it needs around it."""
     inherited = {name: value for name, value in os.environ.items() if not (spec.rehearsal and name in CREDENTIALS)}
     artifacts = ArtifactHand(rundir, clock.now)
-    sessions = ClaudeSessions(clock.now, Census(), inherited, lambda: Minted(mint_run_id(), mint_session_id()))
+    sessions = ClaudeSessions(clock.now, Census(), inherited, _mint)
     viewer = Viewer(eyes.on_open, eyes.on_view)
     meta = _meta(spec, state.opened_at or first.at)
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
-    control = Control(rundir, spec, clock.now, eyes.on_warning, runtime_dir=runtime_dir)
+    seats = Seats(rundir, spec, clock.now, _mint, runtime_dir=runtime_dir)
+    control = Control(rundir, spec, clock.now, eyes.on_warning, seats, runtime_dir=runtime_dir)
+
+    async def answer_call(effect: e.AnswerCall, emit: Emit) -> None:
+        if not seats.answer(effect):
+            await sessions.answer(effect, emit)
+
     try:
         async with Watch(clock.now, rundir.path / "guardian.jsonl") as watch:
             hands = _hands(rundir, artifacts, sessions, meta, clock, watch)
             hands[e.AnswerOrder] = hand_for(e.AnswerOrder, control.answer)
-            loop = Loop(journal, clock, hands, [viewer, control.see], state)
+            hands[e.AnswerCall] = hand_for(e.AnswerCall, answer_call)
+            loop = Loop(journal, clock, hands, [viewer, control.see, seats.see], state)
             with Orders(loop.inbox.post, clock.now):
-                async with control.serving(loop.inbox.post):
+                async with seats.serving(loop.inbox.post), control.serving(loop.inbox.post):
                     state = await loop.run(first)
             viewer.show()
     except WorldError as problem:
@@ -298,6 +306,10 @@ async def _hold(
     for lost in state.artifacts_lost:
         eyes.on_warning(f"not written in full: {lost}")
     return state.exit_code or int(bool(state.artifacts_lost))
+
+
+def _mint() -> Minted:
+    return Minted(mint_run_id(), mint_session_id())
 
 
 def _hands(
@@ -321,7 +333,6 @@ def _hands(
         e.PrepareWorktree: hand_for(e.PrepareWorktree, worktrees.prepare),
         e.StartSession: hand_for(e.StartSession, sessions.start),
         e.Press: hand_for(e.Press, sessions.press),
-        e.AnswerCall: hand_for(e.AnswerCall, sessions.answer),
         e.AnswerDeed: hand_for(e.AnswerDeed, sessions.answer_deed),
         e.Tell: hand_for(e.Tell, sessions.tell),
         e.Interrupt: hand_for(e.Interrupt, sessions.interrupt),

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from pitboss.drivers import peer
+from pitboss.drivers.claude import Minted
 from pitboss.journal.rundir import RunDir
 from pitboss.model import effects as e
 from pitboss.model import signals as s
@@ -23,6 +24,7 @@ from pitboss.model.calls import RequestApproval
 from pitboss.model.run import RunSpec
 from pitboss.model.signals import Signal
 from pitboss.services.control import MOST_CLIENTS, Control
+from pitboss.services.mcp import Seats
 from pitboss.services.place import LONGEST_PATH
 from pitboss.surfaces.operator import places
 from pitboss.testing.doubles import RUN, Story, a_run, a_tree
@@ -65,11 +67,13 @@ class Desk:
         self.deaf = False
         """Orders are taken and never answered."""
         self.rundir = rundir
+        seats = Seats(rundir, spec, self.story.clock.now, lambda: Minted("id", "session"), temp=temp)
         self.control = Control(
             rundir,
             spec,
             self.story.clock.now,
             self.warnings.append,
+            seats,
             runtime_dir=runtime_dir,
             temp=temp,
             patience_secs=0.5,

@@ -16,6 +16,7 @@ from pitboss.core.actor import (
     Stopping,
     Worktree,
     adopted,
+    found,
     layer_of,
     paused,
     requeued,
@@ -34,6 +35,7 @@ from pitboss.model.run import (
     Failure,
     Phase,
     RunSpec,
+    TaskSpec,
 )
 from pitboss.model.tree import CallId
 
@@ -49,6 +51,9 @@ def evolve(state: RunState, fact: f.AnyFact) -> RunState:
     match fact:
         case t.ActorSpawned(actor=name):
             return replace(state, actors=state.actors | {name: spawned(fact)}, waiting=(*state.waiting, name))
+        case f.ActorAdopted(actor=name, spec=TaskSpec() as spec) if name not in state.actors:
+            joined = state.actors | {name: found(fact, spec)}
+            return evolve(replace(state, actors=joined, waiting=(*state.waiting, name)), fact)
         case t.WaitBegan() | t.WaitEnded():
             return replace(state, waits=_waits(state, fact))
         case a.ApprovalRequested() | a.ApprovalTakenUp() | a.ApprovalDecided():
@@ -286,6 +291,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
             t.ActorSpawned()
             | t.WaitBegan()
             | t.WaitEnded()
+            | t.SeatOpened()
             | a.ApprovalRequested()
             | a.ApprovalTakenUp()
             | a.ApprovalDecided()

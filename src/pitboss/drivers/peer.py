@@ -1,7 +1,7 @@
 """Who is at the other end of a Unix socket: asked of the kernel, not of the one who connects.
 
 Linux and macOS tell it in different ways; both are here and nowhere else. Whether somebody may come in is the
-caller's business. Called by ``services.control``.
+caller's business. Called by ``services``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import psutil
 
 from pitboss.drivers.lookout import COOKIE
 
-__all__ = ["Peer", "cookies_of", "peer_of"]
+__all__ = ["Peer", "agent_behind", "cookies_of", "peer_of"]
 
 _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2
 """macOS, ``sys/un.h``."""
@@ -66,8 +66,8 @@ def _on_macos(connection: socket.socket) -> Peer:
     return Peer(uid, pid or None)
 
 
-def cookies_of(pid: int) -> frozenset[str]:
-    """The marks of all agents that a process is, or was started by, however many steps down.
+def cookies_of(pid: int) -> tuple[str, ...]:
+    """The marks of all agents that a process is, or was started by, however many steps down; its own first.
 
     It blocks for a moment. One that has left its family and its environment behind has none: against an agent that
     wants out so badly, only a sandbox helps.
@@ -76,8 +76,17 @@ def cookies_of(pid: int) -> frozenset[str]:
         process = psutil.Process(pid)
         family = [process, *process.parents()]
     except psutil.Error:
-        return frozenset()
-    return frozenset(filter(None, map(_cookie, family)))
+        return ()
+    return tuple(filter(None, map(_cookie, family)))
+
+
+def agent_behind(pid: int, run_id: str) -> str | None:
+    """Which actor of a run a process is, or was started by; ``None`` for somebody else's. As for ``cookies_of``."""
+    for cookie in cookies_of(pid):
+        run, _, rest = cookie.partition("/")
+        if run == run_id:
+            return rest.rpartition("/")[0]
+    return None
 
 
 def _cookie(process: psutil.Process) -> str:

@@ -24,6 +24,7 @@ from pitboss.model.answers import Answer, Refused, refused
 from pitboss.model.effects import AnswerOrder, Emit
 from pitboss.model.run import RunSpec
 from pitboss.model.signals import ApprovalAnswered
+from pitboss.services.mcp import Seats
 from pitboss.services.place import Place, claim, temp_folders
 from pitboss.wire import control as wire
 
@@ -53,6 +54,7 @@ class Control:
         spec: RunSpec,
         clock: Callable[[], float],
         on_warning: Callable[[str], None],
+        seats: Seats,
         *,
         runtime_dir: str = "",
         temp: Sequence[str] | None = None,
@@ -65,6 +67,7 @@ class Control:
             spec: What was asked for.
             clock: What time it is.
             on_warning: Told if operators cannot reach the run.
+            seats: What operators are given seats from.
             runtime_dir: ``XDG_RUNTIME_DIR``.
             temp: Folders for short-lived things; the system's own if not given.
             patience_secs: How long a client may leave unread what it was sent.
@@ -72,6 +75,7 @@ class Control:
         self.run = run
         self.spec = spec
         self.clock = clock
+        self.seats = seats
         self.patience_secs = patience_secs
         self.asked: Mapping[str, Asked] = {}
         """Every request for approval so far, by its id."""
@@ -214,13 +218,14 @@ class Control:
         if peer.uid not in {os.geteuid(), 0}:
             return "this run belongs to somebody else"
         # A pit that was itself started by an agent obeys that one, and what else is no deeper inside than we are.
-        if peer.pid is not None and await asyncio.to_thread(cookies_of, peer.pid) - await self._own_cookies():
+        marks = () if peer.pid is None else await asyncio.to_thread(cookies_of, peer.pid)
+        if not await self._own_cookies() >= set(marks):
             return "an agent cannot give orders to a run"
         return None
 
     async def _own_cookies(self) -> frozenset[str]:
         if self._cookies is None:
-            self._cookies = await asyncio.to_thread(cookies_of, os.getpid())
+            self._cookies = frozenset(await asyncio.to_thread(cookies_of, os.getpid()))
         return self._cookies
 
 
@@ -322,6 +327,9 @@ class _Client:
                 return wire.approvals_snapshot(waiting)
             case wire.Approve():
                 return await self._approve(op)
+            case wire.GiveSeat(actor_id=name):
+                given = await self._control.seats.give(name, self._via)
+                return wire.acked("give_seat", given) if isinstance(given, Answer) else wire.failed("give_seat", given)
             case _:
                 assert_never(op)
 

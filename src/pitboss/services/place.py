@@ -1,7 +1,8 @@
 """Where operators reach a run: a private socket, and a file in the run's folder that says which.
 
 A path is chosen that all programs of 0.9 look at, if it can be had; the file is for readers with another
-``XDG_RUNTIME_DIR``. Who may come in, and what is said, is ``services.control``'s business, which calls this.
+``XDG_RUNTIME_DIR``. Who may come in, and what is said, is the business of ``services.control`` and ``services.mcp``,
+which call this.
 """
 
 from __future__ import annotations
@@ -54,19 +55,20 @@ def temp_folders() -> Sequence[str]:
     return list(dict.fromkeys((tempfile.gettempdir(), "/tmp")))  # noqa: S108 - mkdtemp makes what is in it ours alone
 
 
-def claim(run: RunDir, runtime_dir: str, temp: Sequence[str]) -> Place:
-    """Listen where operators will look.
+def claim(run: RunDir, runtime_dir: str, temp: Sequence[str], name: str = "control") -> Place:
+    """Listen where clients will look.
 
     Args:
         run: The run, whose lock is held.
         runtime_dir: ``XDG_RUNTIME_DIR``; empty or relative counts as none.
         temp: Folders for a folder of its own, where the other paths are too long or taken.
+        name: The socket's name, without its ending.
 
     Raises:
         WorldError: There is no place to be had.
     """
     refusals: list[str] = []
-    for path, folder in _candidates(run, runtime_dir, temp):
+    for path, folder in _candidates(run, runtime_dir, temp, name):
         try:
             return Place(path, _listen(path), folder)
         except OSError as problem:
@@ -76,17 +78,18 @@ def claim(run: RunDir, runtime_dir: str, temp: Sequence[str]) -> Place:
     raise WorldError("; ".join(refusals) or "there is no folder for a socket")
 
 
-def _candidates(run: RunDir, runtime_dir: str, temp: Sequence[str]) -> Iterator[tuple[Path, Path | None]]:
+def _candidates(run: RunDir, runtime_dir: str, temp: Sequence[str], name: str) -> Iterator[tuple[Path, Path | None]]:
     if runtime_dir.startswith("/") and (shared := _private_folder(Path(runtime_dir, "pitboss"))) is not None:
-        path = shared / f"{run.run_id}.control.sock"
+        path = shared / f"{run.run_id}.{name}.sock"
         if _fits(path):
             yield path, None
-    if _fits(run.control_socket):
-        yield run.control_socket, None
+    inside = run.path / f"{name}.sock"
+    if _fits(inside):
+        yield inside, None
     for base in temp:
         with suppress(OSError):
             folder = Path(tempfile.mkdtemp(prefix="pitboss-", dir=base))
-            path = folder / "control.sock"
+            path = folder / f"{name}.sock"
             if _fits(path):
                 yield path, folder
             else:

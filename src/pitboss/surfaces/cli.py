@@ -57,7 +57,7 @@ _COMMANDS = (
     *(starting.validate, starting.tree, starting.dispatch, starting.rehearse, starting.demo, starting.resume),
     *(looking.status, looking.list_runs, looking.attach, looking.why, looking.diff),
     *(keeping.restore, keeping.prune),
-    answering.approvals,
+    *(answering.approvals, answering.seat, answering.mcp_bridge),
 )
 for command in _COMMANDS:
     cli.add_command(command)

@@ -1,4 +1,4 @@
-"""Commands that answer those who ask before they do something.
+"""Commands that step into a run at work: answers for those who ask first, and seats for MCP clients.
 
 A live run is told over its socket, one that nobody is at work on through ``upkeep``, which is imported when it is
 needed. Called by ``cli``.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pitboss.model.answers import Answer, Refused
     from pitboss.wire.control import Approve
 
-__all__ = ["approvals"]
+__all__ = ["approvals", "mcp_bridge", "seat"]
 
 _request_argument = click.argument("request")
 
@@ -99,3 +99,36 @@ def _in_journal(path: Path, order: Approve) -> Answer | Refused:
     from pitboss import upkeep
 
     return upkeep.answer_approval(path, order)
+
+
+@click.command()
+@click.argument("run")
+@click.argument("actor")
+@runs_option
+@voice
+def seat(run: str, actor: str, run_dir: str | None) -> None:
+    """Take a seat beside an actor: print the MCP server entry with which any MCP client has that actor's tools.
+
+    Calls made from a seat are the actor's own: the same tools, the same caps and budget, the same rules, and the
+    journal says that a seat was taken. A seat lasts as long as the actor's session does.
+    """
+    from pitboss.surfaces import client, seating
+
+    found = client.open_run(client.base(run_dir), run)
+    stdout().line(seating.entry(found, client.find_actor(found, actor)))
+
+
+@click.command("mcp-bridge", hidden=True)
+@click.argument("socket", type=click.Path())
+@click.option("--token-file", metavar="FILE", type=click.Path(), required=True, help="Holds the token of the seat.")
+def mcp_bridge(socket: str, token_file: str) -> None:
+    """Carry an MCP client's messages to a run and back; `pitboss seat` prints how to start it.
+
+    SOCKET is where the run serves its seats. The token stays in its file: it is on no command line.
+    """
+    import sys
+    from pathlib import Path
+
+    from pitboss.surfaces.bridge import bridge
+
+    bridge(Path(socket), Path(token_file), sys.stdin.fileno(), sys.stdout.buffer)
