@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pitboss import __version__
 from pitboss.core.decide import decide
 from pitboss.core.state import RunState, evolve
-from pitboss.drivers.cookies import stop_all
+from pitboss.drivers.cookies import COOKIE, stop_all
 from pitboss.drivers.git import GitWorktrees
 from pitboss.drivers.git_restore import Saved, find_saved, restore_branch, restore_worktree
 from pitboss.engine.clock import SystemClock
@@ -99,10 +100,12 @@ def answer_approval(run_dir: Path, order: Approve) -> Answer | Refused:
 
     Raises:
         RunBusy: A dispatcher is at work on it: tell that one.
-        OperatorError: Nothing can be asked in this run.
+        OperatorError: Nothing can be asked in this run, or it is an agent that answers.
         WorldError: The journal is damaged, or cannot be written.
     """
     run = RunDir(run_dir)
+    if COOKIE in os.environ:
+        raise OperatorError("an agent cannot answer requests for approval; an operator does, from a shell of their own")
     if not run.journal.exists():
         raise OperatorError(f"run {run.run_id} has no journal, so nothing waits in it: Pitboss 0.9 kept none")
     with RunLock.acquire(run.lock):

@@ -386,7 +386,8 @@ async def test_at_the_end_the_last_news_are_told_and_open_orders_answered(rundir
     assert not rundir.control_path.exists()
 
 
-async def test_an_agent_cannot_answer_for_itself(rundir: RunDir) -> None:
+@pytest.mark.parametrize("cookie", [f"{RUN}/lead/1", "another-run/a/1"])
+async def test_an_agent_cannot_answer_for_itself_or_others(rundir: RunDir, cookie: str) -> None:
     """Nor can what it starts, even if that hides where it comes from."""
     desk = led(Desk(rundir, a_tree()))
     name = desk.ask()
@@ -405,7 +406,7 @@ async def test_an_agent_cannot_answer_for_itself(rundir: RunDir) -> None:
             '"$@"; true',
             "sh",
             *argv,
-            env=os.environ | {"PITBOSS_COOKIE": f"{RUN}/lead/1"},
+            env=os.environ | {"PITBOSS_COOKIE": cookie},
             stdout=asyncio.subprocess.PIPE,
         )
         out, _ = await child.communicate()

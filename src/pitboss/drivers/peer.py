@@ -16,7 +16,7 @@ import psutil
 
 from pitboss.drivers.lookout import COOKIE
 
-__all__ = ["Peer", "agent_behind", "peer_of"]
+__all__ = ["Peer", "agent_behind", "cookies_of", "peer_of"]
 
 _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2
 """macOS, ``sys/un.h``."""
@@ -66,19 +66,24 @@ def _on_macos(connection: socket.socket) -> Peer:
     return Peer(uid, pid or None)
 
 
-def agent_behind(pid: int, run_id: str) -> str | None:
-    """Which actor of a run a process is, or was started by, however many steps down; ``None`` for somebody else's.
+def cookies_of(pid: int) -> tuple[str, ...]:
+    """The marks of all agents that a process is, or was started by, however many steps down; its own first.
 
-    It blocks for a moment. One that has left its family and its environment behind is not recognized: against an
-    agent that wants out so badly, only a sandbox helps.
+    It blocks for a moment. One that has left its family and its environment behind has none: against an agent that
+    wants out so badly, only a sandbox helps.
     """
     try:
         process = psutil.Process(pid)
         family = [process, *process.parents()]
     except psutil.Error:
-        return None
-    for member in family:
-        run, _, rest = _cookie(member).partition("/")
+        return ()
+    return tuple(filter(None, map(_cookie, family)))
+
+
+def agent_behind(pid: int, run_id: str) -> str | None:
+    """Which actor of a run a process is, or was started by; ``None`` for somebody else's. As for ``cookies_of``."""
+    for cookie in cookies_of(pid):
+        run, _, rest = cookie.partition("/")
         if run == run_id:
             return rest.rpartition("/")[0]
     return None

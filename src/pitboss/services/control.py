@@ -16,7 +16,7 @@ from typing import assert_never
 
 from pitboss import __version__
 from pitboss.core.state import Asked, RunState
-from pitboss.drivers.peer import Peer, agent_behind, peer_of
+from pitboss.drivers.peer import Peer, cookies_of, peer_of
 from pitboss.engine.ids import mint_session_id
 from pitboss.errors import WorldError
 from pitboss.journal.rundir import RunDir
@@ -85,6 +85,7 @@ class Control:
         self._on_warning = on_warning
         self._runtime_dir = runtime_dir
         self._temp = temp_folders() if temp is None else temp
+        self._cookies: frozenset[str] | None = None
         self._known = asyncio.Event()
         """Set once there is a state on disk; until then nobody is served."""
         self._ending = asyncio.Event()
@@ -216,9 +217,16 @@ class Control:
             return None  # the socket's own permissions keep others out
         if peer.uid not in {os.geteuid(), 0}:
             return "this run belongs to somebody else"
-        if peer.pid is not None and await asyncio.to_thread(agent_behind, peer.pid, self.run.run_id) is not None:
-            return "an agent cannot give orders to the run it is part of"
+        # A pit that was itself started by an agent obeys that one, and what else is no deeper inside than we are.
+        marks = () if peer.pid is None else await asyncio.to_thread(cookies_of, peer.pid)
+        if not await self._own_cookies() >= set(marks):
+            return "an agent cannot give orders to a run"
         return None
+
+    async def _own_cookies(self) -> frozenset[str]:
+        if self._cookies is None:
+            self._cookies = frozenset(await asyncio.to_thread(cookies_of, os.getpid()))
+        return self._cookies
 
 
 _GONE = refused("unavailable", "the dispatcher has ended before it could answer; ask again")
