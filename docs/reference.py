@@ -45,7 +45,15 @@ def commands_page() -> str:
         part for part in inspect.cleandoc(str(commands.__doc__)).split("\n\n") if part.startswith("Exit codes")
     )
     parts = ["# Commands", NOTE, str(inspect.getdoc(cli.callback)), _options(shared), codes]
-    return "\n\n".join([*parts, *(_command(name, command) for name, command in sorted(cli.commands.items()))]) + "\n"
+    return "\n\n".join([*parts, *(_command(name, command) for name, command in _all_commands(cli))]) + "\n"
+
+
+def _all_commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command by its whole name; those of a group behind it."""
+    for name, command in sorted(group.commands.items()):
+        yield prefix + name, command
+        if isinstance(command, click.Group):
+            yield from _all_commands(command, f"{prefix}{name} ")
 
 
 def _command(name: str, command: click.Command) -> str:
@@ -57,6 +65,9 @@ def _command(name: str, command: click.Command) -> str:
 
 
 def _usage(command: click.Command) -> Iterator[str]:
+    if isinstance(command, click.Group):
+        yield "COMMAND"
+        return
     if any(isinstance(parameter, click.Option) for parameter in command.params):
         yield "[OPTIONS]"
     for parameter in command.params:

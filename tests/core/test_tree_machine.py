@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pitboss.core import ledger, lifecycle, prices, tree
-from pitboss.core.state import Actor, RunState
+from pitboss.core.state import Actor, RunState, Wait
 from pitboss.model import calls as c
 from pitboss.model import effects as e
 from pitboss.model import facts as f
@@ -35,7 +35,7 @@ from pitboss.model.run import (
     TurnResult,
     Usage,
 )
-from pitboss.model.tree import CallId
+from pitboss.model.tree import CallId, ForLease
 from pitboss.testing.doubles import Story, a_task, a_tree, replay
 
 FAILURES = st.sampled_from(
@@ -199,8 +199,25 @@ class World(RuleBasedStateMachine):
         return self.story.state
 
     def give(self, signal: s.AnySignal) -> None:
+        before = self.state
         self.story.when(signal)
         self.take_effects()
+        self.check_turns(before)
+
+    def check_turns(self, before: RunState) -> None:
+        """A lease that somebody waits for goes to the first of them that can still use it."""
+        for fact in self.story.last.facts:
+            if isinstance(fact, t.LeaseTaken):
+                key = (fact.lease.scope, fact.lease.name)
+                had = next((one for one in before.leases.held.values() if (one.scope, one.name) == key), None)
+                renewed = had is not None and had.holder == fact.lease.holder
+                first = next((wait.actor for wait in before.waits.values() if self.can_have(wait, key)), None)
+                assert renewed or first in {None, fact.lease.holder}, f"{fact.lease.holder} came before {first}"
+
+    def can_have(self, wait: Wait, key: tuple[str, str]) -> bool:
+        wanted, actor = wait.awaited, self.state.actors[wait.actor]
+        fits = isinstance(wanted, ForLease) and (wanted.scope, wanted.name) == key
+        return fits and actor.stopping is None and actor.phase in lifecycle.HAS_PROCESS
 
     def take_effects(self) -> None:
         """The world takes up what was asked since the last time."""
@@ -213,6 +230,7 @@ class World(RuleBasedStateMachine):
                     key = (session.actor, session.attempt)
                     assert key not in self.ever_started, "law 1: an attempt was started twice"
                     assert session.actor not in self.running, "law 1: an actor was started while it still runs"
+                    assert session.budget_usd is None or session.budget_usd > 0, "started without a cent"
                     self.ever_started.add(key)
                     self.spawning[session.actor] = effect
                     self.money[key] = Spent(model=session.model)
@@ -445,6 +463,15 @@ class World(RuleBasedStateMachine):
                 likely = [one for one in mine if one in self.led()] or mine
                 self.some_call(data, [who], orders(st.sampled_from(likely)), 1)
 
+    @precondition(lambda self: "lead" in self.ready and self.standing())
+    @rule(data=st.data())
+    def a_lead_lets_one_go_on(self, data: st.DataObject) -> None:
+        call = c.ContinueWorker(task_id=data.draw(st.sampled_from(self.standing())))
+        self.some_call(data, [ActorId("lead")], st.just(call), 1)
+
+    def standing(self) -> list[ActorId]:
+        return [who for who, actor in self.state.actors.items() if actor.phase in {Phase.PAUSED, Phase.FROZEN}]
+
     def led(self) -> list[ActorId]:
         """Whoever can be steered just now."""
         phases = {Phase.WORKING, Phase.FROZEN, Phase.PAUSED, Phase.STOPPING}
@@ -538,6 +565,7 @@ class World(RuleBasedStateMachine):
 
     def killed(self, scope: ResumeScope | None = None) -> None:
         self.story.killed()
+        paused = [who for who, actor in self.state.actors.items() if actor.is_pausing or who in self.standing()]
         began = [who for who in self.state.actors if any(key[0] == who for key in self.ever_started)]
         for place in (self.preparing, self.spawning, self.running, self.tidying, self.calls):
             place.clear()
@@ -550,11 +578,14 @@ class World(RuleBasedStateMachine):
                 del self.money[key]
                 self.ever_started.discard(key)
         for who, actor in self.state.actors.items():
-            if (who, actor.attempt) in self.money and actor.process_at:
+            if (who, actor.attempt) in self.money and actor.phase not in {Phase.QUEUED, Phase.PAUSED}:
                 spent = self.money[who, actor.attempt]
                 self.money[who, actor.attempt] = Spent(model=spent.model, usage=spent.usage, usd=actor.cost_usd or 0.0)
         self.story.reopened(*began, scope=scope)
         self.take_effects()
+        for who in paused:
+            orphan = any(self.is_over(name) for name in tree.path_of(self.state, self.state.actors[who]))
+            assert orphan or self.state.actors[who].phase is Phase.PAUSED, f"{who} was paused, and is not"
 
     # --- what always holds --------------------------------------------------------------------------------------------
 
@@ -582,13 +613,36 @@ class World(RuleBasedStateMachine):
             assert self.state.spent_usd == pytest.approx(sum(spent.usd for spent in self.money.values()))
 
     def teardown(self) -> None:
-        """From anywhere, a stop and a world that answers lead to the end, and everyone is accounted for."""
+        """From anywhere, a stop and a world that answers lead to an end that accounts for everyone.
+
+        So it is when the run is resumed after that, or after a kill at some other point.
+        """
         if self.state.run is None:
             return
+        point = 1 + self.made * 7919 % len(self.story.facts)  # any: chance has no say here
         if self.state.exit_code is None:
             self.give(s.Stop(at=self.at, by="teardown"))
-        for _ in range(40):
-            self.answer_everything()
+        self.comes_to_an_end(well=False)
+        ends = {who: actor.stopping for who, actor in self.state.actors.items() if actor.stopping}
+        stopped = [who for who, stopping in ends.items() if stopping.reason == "stop"]
+        self.killed()
+        if self.state.exit_code is None:
+            self.the_guardian_comes_up()
+            forgotten = [who for who in stopped if self.is_over(who) and not self.has_lost_its_lead(who)]
+            assert not forgotten, f"stopped by the operator, and not taken up by the resume: {forgotten}"
+            self.comes_to_an_end(well=True)
+        self.story.facts = self.story.facts[:point]
+        self.killed()
+        if self.state.exit_code is None:
+            self.the_guardian_comes_up()
+            self.comes_to_an_end(well=True)
+
+    def has_lost_its_lead(self, who: ActorId) -> bool:
+        return any(self.is_over(name) for name in tree.path_of(self.state, self.state.actors[who])[:-1])
+
+    def comes_to_an_end(self, *, well: bool) -> None:
+        for _ in range(60):
+            self.answer_everything(well=well)
             if self.state.exit_code is not None:
                 break
             self.story.after(20.0)
@@ -601,6 +655,8 @@ class World(RuleBasedStateMachine):
         for who in self.state.actors:
             ends = [x for x in self.story.facts if isinstance(x, f.ActorSettled | f.ActorRequeued) and x.actor == who]
             assert all(type(one) is not type(other) for one, other in pairwise(ends)), f"{who} settled twice"
+            if who != "lead":
+                self.check_final(who)
         assert list(self.state.order) == [record.task_id for record in self.published()]
         end = self.story.asked(e.PublishRun)[-1].record
         assert set(self.state.actors) == {*end.not_started, *(task.task_id for task in end.tasks)}
@@ -609,6 +665,13 @@ class World(RuleBasedStateMachine):
         assert told == pytest.approx(sum(spent.usd for spent in self.money.values())), "the records' money is not all"
         assert not self.state.waits
         assert not [lease for lease in self.state.leases.held.values() if self.is_over(lease.holder)]
+
+    def check_final(self, who: ActorId) -> None:
+        """A worker or sub-lead whose end was ordered for good is never started again."""
+        about = [x for x in self.story.facts if isinstance(x, f.StopBegan | f.ActorAdmitted) and x.actor == who]
+        final = [x for x in about if not isinstance(x, f.StopBegan) or x.reason not in {"pause", "stop", "finished"}]
+        kinds = [type(x) for x in final]
+        assert f.ActorAdmitted not in kinds[kinds.index(f.StopBegan) :] if f.StopBegan in kinds else True, who
 
     def is_over(self, name: str) -> bool:
         return self.state.actors[ActorId(name)].phase in tree.OVER
@@ -623,15 +686,22 @@ class World(RuleBasedStateMachine):
                 records = list(effect.records)
         return records
 
-    def answer_everything(self) -> None:
+    def answer_everything(self, *, well: bool) -> None:
         for who in list(self.preparing):
-            effect = self.preparing.pop(who)
-            self.give(s.WorktreeRefused(at=self.at, actor=who, attempt=effect.attempt, message="no"))
+            self.comes(who, ok=well)
         for who in list(self.spawning):
-            start = self.spawning.pop(who)
-            self.give(s.SpawnRefused(at=self.at, actor=who, attempt=start.session.attempt, message="no"))
+            self.starts(who, ok=well, ready=True)
         for who in list(self.running):
-            self.end_process(who, None, proven=True)
+            if well and not self.state.actors[who].stopping:
+                attempt = self.running[who].session.attempt
+                spent = self.money[who, attempt]
+                result = TurnResult(subtype="success", is_error=False, cost_usd=spent.exact)
+                self.money[who, attempt] = Spent(
+                    model=spent.model, usage=spent.usage, exact_usage=spent.usage, exact=spent.exact, usd=spent.exact
+                )
+                self.give(s.TurnEnded(at=self.at, actor=who, attempt=attempt, result=result, usage=spent.usage))
+            if self.state.actors[who].stopping or not well:
+                self.end_process(who, None, proven=True)
         for who in list(self.tidying):
             tidy = self.tidying.pop(who)
             self.give(s.WorktreeTidied(at=self.at, actor=who, attempt=tidy.attempt, removed=False))

@@ -217,7 +217,7 @@ def test_a_cancelled_worker_takes_its_grandchildren_along_and_its_lead_hears_why
         ],
     }
     process = pit.dispatching(pit.tree(SHARED, parts=parts, allow_subleads=True, use_worktree=False, budget_usd=5.0))
-    run = pit.until(lambda run: run.told("StoreWritten"))
+    run = pit.until(lambda run: run.told("StoreWritten") and run.told("WaitBegan"))  # it hears while it waits
     (pit.place / "up").touch()
 
     ended = pit.finish(process)

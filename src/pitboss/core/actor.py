@@ -34,6 +34,7 @@ __all__ = [
     "Stopping",
     "Worktree",
     "adopted",
+    "found",
     "layer_of",
     "paused",
     "requeued",
@@ -88,7 +89,8 @@ class Actor(Frozen, frozen=True, kw_only=True):
     fresh: bool = False
     """Its next worktree is to begin where the first one did; until that is made, whoever takes over asks again."""
     beginning_unknown: bool = False
-    """Pitboss 0.9 began it, and did not write down where its branch began: it cannot begin there again."""
+    """Pitboss 0.9 began it, and did not write down where its branch began, or what it was asked: it cannot begin there
+    again."""
     first_at: float = 0.0
     """When it first got a slot."""
     past_usage: Usage = Usage()
@@ -144,6 +146,8 @@ class Actor(Frozen, frozen=True, kw_only=True):
     """Its turn is being ended so that it hears its inbox."""
     told: str = ""
     """The last direction it was given: when it was redirected, or was to go on after a pause; empty if it never was."""
+    briefing: str = ""
+    """What it is to know about the time under Pitboss 0.9, whenever an attempt begins."""
     cut_off: bool = False
     """Its attempt, or the one before the next, was cut off with its dispatcher."""
     waited_for: tuple[str, ...] = ()
@@ -210,6 +214,7 @@ def requeued(actor: Actor, fact: f.AttemptLost | f.ActorRequeued) -> Actor:
         log_offset=fact.log_offset,
         cut_off=not fact.fresh,
         told="" if fact.fresh else kept.told,
+        briefing="" if fact.fresh else kept.briefing,
     )
 
 
@@ -256,6 +261,7 @@ def _between_attempts(actor: Actor) -> Actor:
         final_message=actor.final_message,
         inbox=actor.inbox,
         told=actor.told,
+        briefing=actor.briefing,
         waited_for=actor.waited_for,
         worked_secs=actor.worked_secs,
         pauses=actor.pauses,
@@ -267,8 +273,8 @@ def _between_attempts(actor: Actor) -> Actor:
     )
 
 
-def ruled(actor: Actor, fact: ApprovalFact) -> Actor:
-    """An actor that has asked, or was answered."""
+def ruled(actor: Actor, fact: ApprovalFact, earlier: Decision | None) -> Actor:
+    """An actor that has asked, or was answered; ``earlier`` is what was decided before it asked again."""
     match fact:
         case ApprovalRequested():
             return replace(actor, asked=actor.asked + 1)
@@ -277,8 +283,9 @@ def ruled(actor: Actor, fact: ApprovalFact) -> Actor:
                 actor, approved=actor.approved + ruling.approved, rejected=actor.rejected + (not ruling.approved)
             )
             return replace(counted, refused=None if ruling.approved else ruling) if heard else counted
-        case ApprovalTakenUp():
-            return actor
+        case ApprovalTakenUp(heard=heard):
+            refused = earlier if heard and earlier and not earlier.approved else None
+            return replace(actor, refused=refused) if heard else actor
 
 
 def thawed(actor: Actor, at: float) -> Actor:
@@ -292,6 +299,11 @@ def told(actor: Actor) -> Actor:
     directions = [message.text for message in actor.inbox if message.interrupts]
     last = directions[-1] if directions else actor.told
     return replace(actor, inbox=(), interrupting=False, turn=None, turn_at=0.0, told=last)
+
+
+def found(fact: f.ActorAdopted, spec: TaskSpec) -> Actor:
+    """An actor that another had spawned under Pitboss 0.9, before it is settled as that has left it."""
+    return Actor(spec=spec, role=fact.role, parent=fact.parent, spawned_at=fact.started_at)
 
 
 def adopted(actor: Actor, fact: f.ActorAdopted) -> Actor:
@@ -312,9 +324,15 @@ def adopted(actor: Actor, fact: f.ActorAdopted) -> Actor:
         actor,
         attempt=fact.attempt,
         session_id=fact.session_id,
-        beginning_unknown=fact.attempt > 0 and actor.spec.use_worktree,
+        beginning_unknown=fact.spec is not None or (fact.attempt > 0 and actor.spec.use_worktree),
         first_at=fact.started_at,
         worktree=worktree,
+        briefing=fact.briefing,
+        pauses=fact.pauses,
+        reprompts=fact.reprompts,
+        asked=fact.asked,
+        approved=fact.approved,
+        rejected=fact.rejected,
     )
     if fact.status is None:
         past = fact.cost_usd or 0.0

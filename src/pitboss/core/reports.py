@@ -28,6 +28,7 @@ EXPECTED = MappingProxyType(
         s.DeedAsked: lifecycle.HAS_PROCESS,
         s.CallMade: lifecycle.HAS_PROCESS,
         s.CallDropped: lifecycle.HAS_PROCESS,
+        s.SeatGiven: lifecycle.HAS_PROCESS,
         s.UsageGrew: lifecycle.HAS_PROCESS,
         s.ApiRetried: lifecycle.HAS_PROCESS,
         s.BackgroundChanged: lifecycle.HAS_PROCESS,
@@ -91,6 +92,8 @@ def _take(d: Decision, report: s.AnyReport, actor: Actor) -> None:  # noqa: C901
             calls.handle(d, report)
         case s.CallDropped():
             waiting.drop(d, report)
+        case s.SeatGiven(via=via):
+            d.note(t.SeatOpened(**about, via=via))
         case s.UsageGrew(usage=usage):
             cost = _live_cost(actor, usage)
             d.note(f.UsageCounted(**about, usage=usage, cost_usd=cost))

@@ -18,13 +18,15 @@ def prompt(actor: Actor) -> str:
     one that was paused gets what it was told when it was to go on.
     """
     if not actor.resume:
-        return "\n\n".join(filter(None, [actor.spec.prompt, actor.told]))
+        return "\n\n".join(filter(None, [actor.spec.prompt, actor.briefing, actor.told]))
     if actor.told and not actor.cut_off:
         return actor.told
     parts = [_CUT_OFF]
     if actor.waited_for:
         what = " and for ".join(actor.waited_for)
         parts.append(f" You were waiting for {what}: ask for it again, nothing of it is lost.")
+    if actor.briefing:
+        parts.append(f" {actor.briefing}")
     if actor.told:
         parts.append(f"\n\nThe last thing you were told was:\n\n{actor.told}")
     return f"{''.join(parts)} Your task was:\n\n{actor.spec.prompt}"

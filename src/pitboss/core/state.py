@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import assert_never
 
-import msgspec
 from msgspec.structs import replace
 
 from pitboss.core import leases, lifecycle, store, words
@@ -17,6 +16,7 @@ from pitboss.core.actor import (
     Stopping,
     Worktree,
     adopted,
+    found,
     layer_of,
     paused,
     requeued,
@@ -26,130 +26,20 @@ from pitboss.core.actor import (
     thawed,
     told,
 )
-from pitboss.core.leases import Leases
-from pitboss.core.store import Store
-from pitboss.errors import OurFault
+from pitboss.core.run_state import Asked, Draining, RunState, Wait
 from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
 from pitboss.model import tree_facts as t
-from pitboss.model.approvals import Approval, Decision, Pending
 from pitboss.model.run import (
     ActorId,
     Failure,
-    Frozen,
     Phase,
     RunSpec,
-    TreeSpec,
+    TaskSpec,
 )
-from pitboss.model.tree import Awaited, CallId
+from pitboss.model.tree import CallId
 
 __all__ = ["Actor", "Asked", "Draining", "RunState", "Stopping", "Wait", "Worktree", "evolve"]
-
-
-class Draining(Frozen, frozen=True, kw_only=True):
-    """Nothing more is started."""
-
-    by: str
-    at: float
-    ordered: bool
-
-
-class Wait(Frozen, frozen=True, kw_only=True):
-    """A tool call that has not been answered yet."""
-
-    actor: ActorId
-    attempt: int
-    call_id: CallId
-    awaited: Awaited
-    deadline: float | None
-    """When it is answered in any case; ``None`` for never."""
-
-
-class Asked(Frozen, frozen=True, kw_only=True):
-    """A request for approval, and what has come of it."""
-
-    approval: Approval
-    pending: Pending
-    ruling: Decision | None = None
-    heard: bool = False
-    """Whoever asked has the answer."""
-
-
-class RunState(Frozen, frozen=True, kw_only=True):
-    """Everything a decision may look at."""
-
-    run: RunSpec | None = None
-    pitboss_version: str = ""
-    claude_version: str | None = None
-    opened_at: float = 0.0
-    ended_at: float = 0.0
-    exit_code: int | None = None
-    was_interrupted: bool = False
-    actors: dict[ActorId, Actor] = msgspec.field(default_factory=dict)
-    """In manifest order, which is the order of starting."""
-    order: tuple[ActorId, ...] = ()
-    """Settled actors, in the order they settled."""
-    waiting: tuple[ActorId, ...] = ()
-    """Queued actors, in manifest order."""
-    live: tuple[ActorId, ...] = ()
-    """Actors that hold a slot, in the order they got it."""
-    guardian_pid: int | None = None
-    guardian_losses: int = 0
-    starts_limit: int = 0
-    throttled_until: float = 0.0
-    """When the next step of recovery is due; 0 while starting is not throttled."""
-    throttled_at: float = 0.0
-    """When the limit was last lowered."""
-    throttle_reason: str = ""
-    draining: Draining | None = None
-    interrupted: bool = False
-    """An operator ordered an end."""
-    stop_ordered: bool = False
-    artifacts_lost: tuple[str, ...] = ()
-    """What could not be written, ``<path>: <reason>`` each."""
-
-    waits: dict[tuple[ActorId, CallId], Wait] = msgspec.field(default_factory=dict)
-    """The one that has waited longest first."""
-    stores: dict[str, Store] = msgspec.field(default_factory=dict)
-    """By layer; one that nobody has written to is not there."""
-    leases: Leases = Leases()
-    approvals: dict[str, Asked] = msgspec.field(default_factory=dict)
-    """By request id, in the order they were asked."""
-    plans_approved: frozenset[str] = frozenset()
-    """Layers that may spawn although the run wants plans approved."""
-
-    @property
-    def tree(self) -> TreeSpec:
-        """What may grow in this run; only a flat one has none."""
-        if self.spec.tree is None:
-            raise OurFault("a flat run was asked about its tree")
-        return self.spec.tree
-
-    def store(self, layer: str) -> Store:
-        """A layer's store."""
-        return self.stores.get(layer) or Store()
-
-    @property
-    def spec(self) -> RunSpec:
-        """What was asked for; only before the first fact there is none."""
-        if self.run is None:
-            raise OurFault("the run was looked at before it was opened")
-        return self.run
-
-    @property
-    def live_actors(self) -> list[Actor]:
-        """The actors that hold a slot."""
-        return [self.actors[name] for name in self.live]
-
-    @property
-    def starting(self) -> int:
-        """How many actors have a slot but no ready session yet."""
-        return sum(actor.phase in lifecycle.IN_FLIGHT for actor in self.live_actors)
-
-    @property
-    def spent_usd(self) -> float:
-        """Money spent by every actor so far, as well as it is known."""
-        return sum(actor.all_cost_usd or 0.0 for actor in self.actors.values())
 
 
 def evolve(state: RunState, fact: f.AnyFact) -> RunState:
@@ -161,10 +51,14 @@ def evolve(state: RunState, fact: f.AnyFact) -> RunState:
     match fact:
         case t.ActorSpawned(actor=name):
             return replace(state, actors=state.actors | {name: spawned(fact)}, waiting=(*state.waiting, name))
+        case f.ActorAdopted(actor=name, spec=TaskSpec() as spec) if name not in state.actors:
+            joined = state.actors | {name: found(fact, spec)}
+            return evolve(replace(state, actors=joined, waiting=(*state.waiting, name)), fact)
         case t.WaitBegan() | t.WaitEnded():
             return replace(state, waits=_waits(state, fact))
         case a.ApprovalRequested() | a.ApprovalTakenUp() | a.ApprovalDecided():
-            actor = ruled(state.actors[fact.actor], fact)
+            known = state.approvals.get(fact.request_id) if isinstance(fact, a.ApprovalTakenUp) else None
+            actor = ruled(state.actors[fact.actor], fact, known.ruling if known else None)
             return _evolve_approval(replace(state, actors=state.actors | {fact.actor: actor}), fact)
         case f.ActorFact():
             actor = state.actors[fact.actor]
@@ -397,6 +291,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
             t.ActorSpawned()
             | t.WaitBegan()
             | t.WaitEnded()
+            | t.SeatOpened()
             | a.ApprovalRequested()
             | a.ApprovalTakenUp()
             | a.ApprovalDecided()

@@ -284,7 +284,7 @@ def task_record(state: RunState, actor_id: ActorId) -> TaskRecord:
         usage=actor.all_usage,
         session_id=(actor.session_id or None) if actor.process_at or actor.resume or actor.adopted else None,
         final_message=actor.final_message,
-        model=actor.spec.model,
+        model=actor.spec.model or None,
         failure=actor.failure,
         cost_usd=actor.all_cost_usd,
         set_aside=actor.set_aside,

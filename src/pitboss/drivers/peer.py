@@ -1,7 +1,7 @@
 """Who is at the other end of a Unix socket: asked of the kernel, not of the one who connects.
 
 Linux and macOS tell it in different ways; both are here and nowhere else. Whether somebody may come in is the
-caller's business. Called by ``services.control``.
+caller's business. Called by ``services``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import psutil
 
 from pitboss.drivers.lookout import COOKIE
 
-__all__ = ["Peer", "is_agent", "peer_of"]
+__all__ = ["Peer", "agent_behind", "peer_of"]
 
 _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2
 """macOS, ``sys/un.h``."""
@@ -66,8 +66,8 @@ def _on_macos(connection: socket.socket) -> Peer:
     return Peer(uid, pid or None)
 
 
-def is_agent(pid: int, run_id: str) -> bool:
-    """True if a process is an actor of a run, or was started by one, however many steps down.
+def agent_behind(pid: int, run_id: str) -> str | None:
+    """Which actor of a run a process is, or was started by, however many steps down; ``None`` for somebody else's.
 
     It blocks for a moment. One that has left its family and its environment behind is not recognized: against an
     agent that wants out so badly, only a sandbox helps.
@@ -76,8 +76,12 @@ def is_agent(pid: int, run_id: str) -> bool:
         process = psutil.Process(pid)
         family = [process, *process.parents()]
     except psutil.Error:
-        return False
-    return any(_cookie(member).startswith(f"{run_id}/") for member in family)
+        return None
+    for member in family:
+        run, _, rest = _cookie(member).partition("/")
+        if run == run_id:
+            return rest.rpartition("/")[0]
+    return None
 
 
 def _cookie(process: psutil.Process) -> str:

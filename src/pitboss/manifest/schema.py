@@ -125,7 +125,8 @@ class Run(Section):
     ] = None
     dump_shared_store: Annotated[bool, Key("Write `shared-store.json` into the run directory at the end.")] = False
     require_plan_approval: Annotated[
-        bool, Key("Refuse `spawn_worker` until a plan was approved in that layer.", Mode.HIERARCHICAL)
+        bool,
+        Key("Refuse `spawn_worker` and `spawn_sublead` until a plan was approved in that layer.", Mode.HIERARCHICAL),
     ] = False
     max_starts: Annotated[
         Count | None,

@@ -15,7 +15,19 @@ from pitboss.model import tree_facts as tree
 from pitboss.model.effects import Rung
 from pitboss.model.fact import ActorFact as ActorFact
 from pitboss.model.fact import Fact as Fact
-from pitboss.model.run import ActorId, Certificate, Failure, ResumeScope, RunSpec, SetAside, Status, TurnResult, Usage
+from pitboss.model.run import (
+    ActorId,
+    Certificate,
+    Failure,
+    ResumeScope,
+    Role,
+    RunSpec,
+    SetAside,
+    Status,
+    TaskSpec,
+    TurnResult,
+    Usage,
+)
 
 
 class RunOpened(Fact, frozen=True, kw_only=True):
@@ -106,6 +118,20 @@ class ActorAdopted(ActorFact, frozen=True, kw_only=True):
     failure: Failure | None = None
     note: str = ""
     final_message: str | None = None
+    unrecorded: bool = False
+    """No record tells how it ended: that its dispatcher did is all there is to go by."""
+    spec: TaskSpec | None = None
+    """Of one that another had spawned: who it is, as far as the files tell. What it was asked they do not."""
+    role: Role = "task"
+    """Of such a one, as ``parent`` is."""
+    parent: ActorId | None = None
+    briefing: str = ""
+    """What it is to know about the change, whenever an attempt of its begins."""
+    pauses: int = 0
+    reprompts: int = 0
+    asked: int = 0
+    approved: int = 0
+    rejected: int = 0
 
 
 class WorktreeMade(ActorFact, frozen=True, kw_only=True):

@@ -204,6 +204,13 @@ class CallDropped(Report, frozen=True, kw_only=True):
     call_id: CallId
 
 
+class SeatGiven(Report, frozen=True, kw_only=True):
+    """An operator lets a program of theirs call an actor's tools in its name."""
+
+    via: str
+    """Who it was, as far as is known."""
+
+
 class UsageGrew(Report, frozen=True, kw_only=True):
     """Tokens spent by this attempt so far, while its turn still runs."""
 
@@ -326,6 +333,7 @@ AnyReport = (
     | DeedAsked
     | CallMade
     | CallDropped
+    | SeatGiven
     | UsageGrew
     | ApiRetried
     | BackgroundChanged

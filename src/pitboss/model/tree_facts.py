@@ -101,6 +101,13 @@ class StoreRemoved(Fact, frozen=True, kw_only=True):
     removed: Removed
 
 
+class SeatOpened(ActorFact, frozen=True, kw_only=True):
+    """A program of an operator may call the actor's tools in its name from now on."""
+
+    via: str
+    """Who it was, as far as is known."""
+
+
 class LeaseTaken(Fact, frozen=True, kw_only=True):
     """Somebody has a lease, or has it for longer."""
 
@@ -127,5 +134,6 @@ TreeFact = (
     | InterruptAsked
     | WaitBegan
     | WaitEnded
+    | SeatOpened
 )
 """Facts about one actor that another, or the operator, has brought about."""

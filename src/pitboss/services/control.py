@@ -16,7 +16,7 @@ from typing import assert_never
 
 from pitboss import __version__
 from pitboss.core.state import Asked, RunState
-from pitboss.drivers.peer import Peer, is_agent, peer_of
+from pitboss.drivers.peer import Peer, agent_behind, peer_of
 from pitboss.engine.ids import mint_session_id
 from pitboss.errors import WorldError
 from pitboss.journal.rundir import RunDir
@@ -24,7 +24,8 @@ from pitboss.model.answers import Answer, Refused, refused
 from pitboss.model.effects import AnswerOrder, Emit
 from pitboss.model.run import RunSpec
 from pitboss.model.signals import ApprovalAnswered
-from pitboss.services.place import Place, claim
+from pitboss.services.mcp import Seats
+from pitboss.services.place import Place, claim, temp_folders
 from pitboss.wire import control as wire
 
 __all__ = ["MOST_CLIENTS", "Control"]
@@ -53,8 +54,10 @@ class Control:
         spec: RunSpec,
         clock: Callable[[], float],
         on_warning: Callable[[str], None],
+        seats: Seats,
         *,
         runtime_dir: str = "",
+        temp: Sequence[str] | None = None,
         patience_secs: float = PATIENCE_SECS,
     ) -> None:
         """Prepare to serve.
@@ -64,12 +67,15 @@ class Control:
             spec: What was asked for.
             clock: What time it is.
             on_warning: Told if operators cannot reach the run.
+            seats: What operators are given seats from.
             runtime_dir: ``XDG_RUNTIME_DIR``.
+            temp: Folders for short-lived things; the system's own if not given.
             patience_secs: How long a client may leave unread what it was sent.
         """
         self.run = run
         self.spec = spec
         self.clock = clock
+        self.seats = seats
         self.patience_secs = patience_secs
         self.asked: Mapping[str, Asked] = {}
         """Every request for approval so far, by its id."""
@@ -78,6 +84,7 @@ class Control:
         """The run has ended: the last is said, then everyone leaves."""
         self._on_warning = on_warning
         self._runtime_dir = runtime_dir
+        self._temp = temp_folders() if temp is None else temp
         self._known = asyncio.Event()
         """Set once there is a state on disk; until then nobody is served."""
         self._ending = asyncio.Event()
@@ -107,7 +114,7 @@ class Control:
 
     def _open(self) -> Place | None:
         try:
-            place = claim(self.run, self._runtime_dir)
+            place = claim(self.run, self._runtime_dir, self._temp)
         except WorldError as problem:
             self._on_warning(
                 f"operators cannot reach this run while it is at work: no socket could be had ({problem}). To answer "
@@ -192,10 +199,6 @@ class Control:
     async def _serve(self, client: _Client, writer: asyncio.StreamWriter) -> None:
         """One client from its coming to its leaving; whatever goes wrong with it is its own affair."""
         try:
-            refusal = await self._refusal(writer)
-            if refusal is not None:
-                await client.say(wire.failed("hello", refusal))
-                return
             await self._known.wait()
             await client.serve(peer_of(writer.get_extra_info("socket")))
         except Exception:  # noqa: BLE001 - the wall between a client and the run
@@ -205,16 +208,15 @@ class Control:
             if writer.transport.get_write_buffer_size() and self.over:
                 writer.transport.abort()  # it had its time to read
 
-    async def _refusal(self, writer: asyncio.StreamWriter) -> str | None:
+    async def refusal(self, peer: Peer | None) -> str | None:
         """Why somebody may not come in; ``None`` if it may."""
         if len(self._clients) > MOST_CLIENTS:
             return f"{MOST_CLIENTS} operators are connected already"
-        peer = peer_of(writer.get_extra_info("socket"))
         if peer is None:
             return None  # the socket's own permissions keep others out
         if peer.uid not in {os.geteuid(), 0}:
             return "this run belongs to somebody else"
-        if peer.pid is not None and await asyncio.to_thread(is_agent, peer.pid, self.run.run_id):
+        if peer.pid is not None and await asyncio.to_thread(agent_behind, peer.pid, self.run.run_id) is not None:
             return "an agent cannot give orders to the run it is part of"
         return None
 
@@ -245,6 +247,12 @@ class _Client:
         """Say hello, then obey and tell until either side has enough."""
         async with asyncio.timeout(HELLO_SECS):
             line = await self._next_line()
+        if line is None:
+            return
+        # Only now: one who is refused before it has spoken meets a closed door, and not the reason why.
+        if (refusal := await self._control.refusal(peer)) is not None:
+            await self.say(wire.failed("hello", refusal))
+            return
         if not await self._greet(line, peer):
             return
         async with asyncio.TaskGroup() as pair:
@@ -264,9 +272,7 @@ class _Client:
             async with asyncio.timeout(self._control.patience_secs):
                 await self._writer.drain()
 
-    async def _greet(self, line: bytes | None, peer: Peer | None) -> bool:
-        if line is None:
-            return False
+    async def _greet(self, line: bytes, peer: Peer | None) -> bool:
         op = wire.parse(line)
         match op:
             case wire.Hello(client_version=version):
@@ -313,6 +319,9 @@ class _Client:
                 return wire.approvals_snapshot(waiting)
             case wire.Approve():
                 return await self._approve(op)
+            case wire.GiveSeat(actor_id=name):
+                given = await self._control.seats.give(name, self._via)
+                return wire.acked("give_seat", given) if isinstance(given, Answer) else wire.failed("give_seat", given)
             case _:
                 assert_never(op)
 

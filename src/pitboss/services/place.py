@@ -1,7 +1,8 @@
 """Where operators reach a run: a private socket, and a file in the run's folder that says which.
 
 A path is chosen that all programs of 0.9 look at, if it can be had; the file is for readers with another
-``XDG_RUNTIME_DIR``. Who may come in, and what is said, is ``services.control``'s business, which calls this.
+``XDG_RUNTIME_DIR``. Who may come in, and what is said, is the business of ``services.control`` and ``services.mcp``,
+which call this.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import socket
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from pitboss.errors import WorldError
 from pitboss.journal.disk import PRIVATE
 from pitboss.journal.rundir import RunDir
 
-__all__ = ["LONGEST_PATH", "Place", "claim"]
+__all__ = ["LONGEST_PATH", "Place", "claim", "temp_folders"]
 
 LONGEST_PATH = 103
 """So many bytes the path of a socket may have on macOS, the stricter of the two; Linux has room for 107."""
@@ -49,18 +50,25 @@ class Place(NamedTuple):
                 self.folder.rmdir()
 
 
-def claim(run: RunDir, runtime_dir: str) -> Place:
-    """Listen where operators will look.
+def temp_folders() -> Sequence[str]:
+    """Where short paths are to be had: some systems have a long one for their first choice."""
+    return list(dict.fromkeys((tempfile.gettempdir(), "/tmp")))  # noqa: S108 - mkdtemp makes what is in it ours alone
+
+
+def claim(run: RunDir, runtime_dir: str, temp: Sequence[str], name: str = "control") -> Place:
+    """Listen where clients will look.
 
     Args:
         run: The run, whose lock is held.
         runtime_dir: ``XDG_RUNTIME_DIR``; empty or relative counts as none.
+        temp: Folders for a folder of its own, where the other paths are too long or taken.
+        name: The socket's name, without its ending.
 
     Raises:
         WorldError: There is no place to be had.
     """
     refusals: list[str] = []
-    for path, folder in _candidates(run, runtime_dir):
+    for path, folder in _candidates(run, runtime_dir, temp, name):
         try:
             return Place(path, _listen(path), folder)
         except OSError as problem:
@@ -70,17 +78,18 @@ def claim(run: RunDir, runtime_dir: str) -> Place:
     raise WorldError("; ".join(refusals) or "there is no folder for a socket")
 
 
-def _candidates(run: RunDir, runtime_dir: str) -> Iterator[tuple[Path, Path | None]]:
+def _candidates(run: RunDir, runtime_dir: str, temp: Sequence[str], name: str) -> Iterator[tuple[Path, Path | None]]:
     if runtime_dir.startswith("/") and (shared := _private_folder(Path(runtime_dir, "pitboss"))) is not None:
-        path = shared / f"{run.run_id}.control.sock"
+        path = shared / f"{run.run_id}.{name}.sock"
         if _fits(path):
             yield path, None
-    if _fits(run.control_socket):
-        yield run.control_socket, None
-    for base in dict.fromkeys((tempfile.gettempdir(), "/tmp")):  # noqa: S108 - mkdtemp makes it ours alone
+    inside = run.path / f"{name}.sock"
+    if _fits(inside):
+        yield inside, None
+    for base in temp:
         with suppress(OSError):
             folder = Path(tempfile.mkdtemp(prefix="pitboss-", dir=base))
-            path = folder / "control.sock"
+            path = folder / f"{name}.sock"
             if _fits(path):
                 yield path, folder
             else:

@@ -212,7 +212,10 @@ def _adopted(fact: f.ActorAdopted) -> str:
         return f"{before}; its next attempt {_next(resume=fact.resume)}{place}"
     said = f": {fact.failure.message or fact.failure.kind}" if fact.failure else ""
     account = _account(fact.usage, fact.cost_usd)
-    return f"by the record of Pitboss 0.9, it ended as {fact.status}{said}, having used {account}{place}"
+    whose = f"{fact.parent} had spawned it; " if fact.parent else ""
+    if fact.unrecorded:
+        return f"{whose}it was cut off under Pitboss 0.9, for good, having used {account}{place}"
+    return f"{whose}by the record of Pitboss 0.9, it ended as {fact.status}{said}, having used {account}{place}"
 
 
 def _admitted(fact: f.ActorAdmitted) -> str:

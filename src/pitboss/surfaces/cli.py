@@ -13,7 +13,7 @@ from __future__ import annotations
 import click
 
 from pitboss import __version__
-from pitboss.surfaces.commands import keeping, looking, starting
+from pitboss.surfaces.commands import answering, keeping, looking, starting
 from pitboss.surfaces.faults import Commands, voice
 from pitboss.surfaces.outlet import occupy_standard_descriptors, stdout
 
@@ -57,6 +57,7 @@ _COMMANDS = (
     *(starting.validate, starting.tree, starting.dispatch, starting.rehearse, starting.demo, starting.resume),
     *(looking.status, looking.list_runs, looking.attach, looking.why, looking.diff),
     *(keeping.restore, keeping.prune),
+    *(answering.approvals, answering.seat, answering.mcp_bridge),
 )
 for command in _COMMANDS:
     cli.add_command(command)

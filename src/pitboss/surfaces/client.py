@@ -8,13 +8,13 @@ manifest, so that ``status`` starts fast.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from pitboss.core.state import RunState, evolve
+from pitboss.core.state import Asked, RunState, evolve
 from pitboss.core.views import ActorView, RunView, display_name, in_tree_order, run_view, task_record
 from pitboss.errors import OperatorError
 from pitboss.journal.discovery import RunEntry, State, discover, resolve
@@ -62,6 +62,8 @@ class Run:
     """Of the settled actors, in the order they settled."""
     damaged: int = 0
     """Records of a run of 0.9 that could not be read."""
+    asked: Mapping[str, Asked] = field(default_factory=dict)
+    """Every request for approval, by its id, in the order they were asked."""
 
 
 def open_run(folder: Path, name: str) -> Run:
@@ -179,7 +181,7 @@ def _ours(path: Path) -> Run:
         return _of_old(path)  # killed, or looked at, before its first fact was on disk
     view = run_view(state)
     records = tuple(task_record(state, actor) for actor in state.order)
-    return Run(path=path, state=_state(view, held=held), view=view, records=records)
+    return Run(path=path, state=_state(view, held=held), view=view, records=records, asked=state.approvals)
 
 
 def _state(view: RunView, *, held: bool) -> State:

@@ -19,6 +19,7 @@ from pitboss.wire.scalars import to_json, to_timestamp
 __all__ = [
     "LONGEST_LINE",
     "Approve",
+    "GiveSeat",
     "Hello",
     "ListApprovals",
     "Op",
@@ -68,7 +69,13 @@ class ListApprovals(_Op, frozen=True, kw_only=True, tag="list_approvals"):
     """Ours: asks for the requests that wait for an answer."""
 
 
-Op: TypeAlias = Hello | Approve | ListApprovals
+class GiveSeat(_Op, frozen=True, kw_only=True, tag="give_seat"):
+    """Ours: asks for a seat, from which any MCP client can call an actor's tools in its name."""
+
+    actor_id: str
+
+
+Op: TypeAlias = Hello | Approve | ListApprovals | GiveSeat
 
 _ops: msgspec.json.Decoder[Op] = msgspec.json.Decoder(Op)
 
@@ -165,7 +172,10 @@ def acked(op: str, answer: Answer) -> bytes:
 
 def failed(op: str, problem: str | Refused) -> bytes:
     """An order was not carried out."""
-    return encode({"event": "op_failed", "op": op, "error": problem if isinstance(problem, str) else problem.message})
+    event: dict[str, object] = {"event": "op_failed", "op": op}
+    if isinstance(problem, str):
+        return encode(event | {"error": problem})
+    return encode(event | {"error": problem.message, "code": problem.code})
 
 
 # --- approvals --------------------------------------------------------------------------------------------------------

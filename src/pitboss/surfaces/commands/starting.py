@@ -219,8 +219,9 @@ def resume(run: str, scope: ResumeScope | None, fresh: tuple[str, ...], run_dir:
 
     Whatever the old dispatcher left running is stopped first. Every unfinished task continues in its own worktree, on
     its own branch, in its own session; those that wait are started, those that are settled stay so. On a run that was
-    cut off, --failed takes up what had failed too. A flat run of Pitboss 0.9 becomes a run of this version, in the same
-    folder and under the same id, and keeps its records.
+    cut off, --failed takes up what had failed too. A run of Pitboss 0.9 becomes a run of this version, in the same
+    folder and under the same id, and keeps its records; if it has a lead, that goes on, but no worker that was cut off
+    under 0.9.
 
     With --fresh, a task begins again where it first began, in a new session: everything it had done, its commits
     included, is kept under refs/pitboss, and its branch goes back to its base. Of a run that has ended, --fresh alone
@@ -228,6 +229,7 @@ def resume(run: str, scope: ResumeScope | None, fresh: tuple[str, ...], run_dir:
     A task that Pitboss 0.9 began in a worktree cannot begin again: where its branch began was not written down.
     """
     from pitboss import compose
+    from pitboss.model.run import Status
     from pitboss.surfaces import client
     from pitboss.surfaces.watching import watch
 
@@ -237,7 +239,9 @@ def resume(run: str, scope: ResumeScope | None, fresh: tuple[str, ...], run_dir:
 
     def work(eyes: Eyes) -> int:
         def opened(view: RunView) -> None:
-            failed_before.append(view.failed)
+            # How a worker ended is its lead's affair: no resume takes it up.
+            failed = [one for one in view.actors if one.parent is None and one.status not in {None, Status.SUCCESS}]
+            failed_before.append(len(failed))
             eyes["on_open"](view)
 
         return compose.resume(
@@ -256,4 +260,30 @@ def _carry_out(loaded: Loaded, *, run_dir: str | None, model_url: str | None = N
     from pitboss.surfaces.watching import watch
 
     _warn(loaded, stderr())
-    return watch(lambda eyes: compose.run(loaded, runs_dir=run_dir, model_url=model_url, **eyes))
+
+    def work(eyes: Eyes) -> int:
+        def opened(view: RunView) -> None:
+            eyes["on_open"](view)
+            _warn_of_waiting(loaded, view, run_dir)
+
+        return compose.run(
+            loaded,
+            runs_dir=run_dir,
+            model_url=model_url,
+            on_open=opened,
+            on_view=eyes["on_view"],
+            on_warning=eyes["on_warning"],
+        )
+
+    return watch(work)
+
+
+def _warn_of_waiting(loaded: Loaded, view: RunView, run_dir: str | None) -> None:
+    """Nobody may be looking at a run without a terminal: say so if it will need somebody."""
+    from pitboss.surfaces import answering, unattended
+
+    if is_quiet() or stdout().isatty():
+        return
+    command = answering.command("list", view.run_id, run_dir)
+    for line in unattended.warnings(loaded.run, command):
+        stderr().line(line)
