@@ -17,8 +17,9 @@ def at_work(workers: int = 0) -> tuple[Story, list[str]]:
     return story, [story.spawns("lead") for _ in range(workers)]
 
 
-def leads(story: Story) -> str:
-    answer = story.calls("lead", c.SpawnSublead(prompt="x", model="m", budget_usd=2.0, max_workers=3))
+def leads(story: Story, *, read_down: bool = False) -> str:
+    call = c.SpawnSublead(prompt="x", model="m", budget_usd=2.0, max_workers=3, read_down=read_down)
+    answer = story.calls("lead", call)
     assert isinstance(answer, Answer), answer
     name = str(answer.content["sublead_id"])
     story.working(name)
@@ -70,6 +71,59 @@ def test_only_a_lead_writes_references_and_nobody_reads_anothers_slot() -> None:
     story.calls(one, c.KvSet(path="/peer/self/a", value="x"))
     assert isinstance(story.calls(two, c.KvGet(path=f"/peer/{one}/a")), Refused)
     assert isinstance(story.calls("lead", c.KvGet(path=f"/peer/{one}/a")), Answer)
+
+
+def test_a_lead_looks_down_into_a_store_it_was_given_to_read_and_writes_nothing_there() -> None:
+    story, _ = at_work()
+    sub = leads(story, read_down=True)
+    inner = story.spawns(sub)
+    story.calls(sub, c.KvSet(path="/shared/a", value="of the sub-lead"))
+    story.calls(inner, c.KvSet(path="/peer/self/report", value="of its worker"))
+
+    for path, value in (("/shared/a", "of the sub-lead"), (f"/peer/{inner}/report", "of its worker")):
+        answer = story.calls("lead", c.KvGet(path=path, form="text", sublead_id=sub))
+        assert isinstance(answer, Answer)
+        assert value in str(answer.content["entry"])
+    listed = story.calls("lead", c.KvList(glob="/**", sublead_id=sub))
+    assert isinstance(listed, Answer)
+    assert inner in str(listed.content)
+    story.calls("lead", c.KvSet(path="/shared/a", value="of the lead"))
+    assert "of the sub-lead" in str(story.calls("lead", c.KvGet(path="/shared/a", form="text", sublead_id=sub)))
+
+
+def test_a_lead_waits_for_a_key_further_down() -> None:
+    story, _ = at_work()
+    sub = leads(story, read_down=True)
+    assert None is story.calls("lead", c.KvWait(path="/shared/done", timeout_secs=60, form="text", sublead_id=sub))
+    waiting = story.made
+    story.calls("lead", c.KvSet(path="/shared/done", value="mine"))
+    assert waiting not in story.answers(), "the key of its own store is another one"
+    story.calls(sub, c.KvSet(path="/shared/done", value="yours"))
+    assert "yours" in str(story.answers()[waiting])
+
+
+def test_nobody_looks_into_a_store_that_is_not_below_or_was_not_opened() -> None:
+    story, (one,) = at_work(1)
+    closed, open_ = leads(story), leads(story, read_down=True)
+    inner = story.spawns(open_)
+    asked = [
+        ("lead", closed, "forbidden"),
+        ("lead", one, "not_found"),
+        ("lead", "nobody", "not_found"),
+        (one, open_, "not_found"),
+        (closed, open_, "not_found"),
+        (inner, open_, "not_found"),
+    ]
+    for caller, name, code in asked:
+        for call in (
+            c.KvGet(path="/shared/a", sublead_id=name),
+            c.KvList(glob="/**", sublead_id=name),
+            c.KvWait(path="/shared/a", timeout_secs=60, sublead_id=name),
+        ):
+            answer = story.calls(caller, call)
+            assert isinstance(answer, Refused), (caller, name)
+            assert code == answer.code
+    assert {} == story.state.waits
 
 
 def test_the_tasks_of_a_flat_run_share_one_store_and_its_leases() -> None:

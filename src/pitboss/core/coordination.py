@@ -16,19 +16,24 @@ from pitboss.core.state import RunState
 from pitboss.model import calls as c
 from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
-from pitboss.model.answers import Answer, Refused
+from pitboss.model.answers import Answer, Refused, refused
 from pitboss.model.run import ActorId
 from pitboss.model.store import RUN_WIDE, Entry, Removed
 from pitboss.model.tree import ForKey, ForLease
 
 
 def caller_of(state: RunState, actor: str, layer: str) -> Caller:
-    """Who calls, as the rule books of store and leases know it."""
-    return Caller(actor, layer)
+    """Who calls, as the rule books of store and leases know it: in a layer that is not its own it only looks."""
+    return Caller(actor, layer, overseer=tree.layer_of(state.actors[ActorId(actor)]) != layer)
 
 
 def handle_store(d: Decision, signal: s.CallMade, layer: str, call: c.StoreCall) -> None:
     """Read, write, or wait for a key of a layer's store."""
+    if isinstance(call, c.KvGet | c.KvList | c.KvWait) and call.sublead_id is not None:
+        if (refusal := _look_down(d.state, signal.actor, call.sublead_id)) is not None:
+            d.answer(signal, refusal)
+            return
+        layer = call.sublead_id
     caller, held = caller_of(d.state, signal.actor, layer), d.state.store(layer)
     match call:
         case c.KvGet():
@@ -42,9 +47,21 @@ def handle_store(d: Decision, signal: s.CallMade, layer: str, call: c.StoreCall)
             if found is not None:
                 d.answer(signal, found)
             else:
-                d.wait(signal, ForKey(layer=layer, **asdict(call)), call.timeout_secs)
+                known = asdict(call)
+                del known["sublead_id"]
+                d.wait(signal, ForKey(layer=layer, **known), call.timeout_secs)
         case _:
             assert_never(call)
+
+
+def _look_down(state: RunState, caller: ActorId, name: str) -> Refused | None:
+    """Why an actor may not look into a sub-lead's store; ``None`` if it may."""
+    sublead = state.actors.get(ActorId(name))
+    if sublead is None or sublead.role != "sublead" or sublead.parent != caller:
+        return refused("not_found", f"you have no sub-lead {name}; list_workers tells whom you have")
+    if not sublead.envelope.read_down:
+        return refused("forbidden", f"{name} was spawned without read_down: its store is its own; ask it to tell you")
+    return None
 
 
 def wait_call(awaited: ForKey) -> c.KvWait:

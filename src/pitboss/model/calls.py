@@ -263,6 +263,12 @@ class PermissionPrompt(Call, frozen=True, kw_only=True):
 # --- the store ------------------------------------------------------------------------------------------------------
 
 
+SubleadStore = Annotated[
+    str | None,
+    Meta(description="Look into the store of this sub-lead of yours, which you spawned with read_down."),
+]
+
+
 class KvGet(Call, frozen=True, kw_only=True):
     """Read a key of the shared store; entry is null if it is not there."""
 
@@ -274,6 +280,7 @@ class KvGet(Call, frozen=True, kw_only=True):
         int,
         Meta(ge=0, le=MAX_COUNT, description="Leave out so many bytes of the value, to get the rest of a long one."),
     ] = 0
+    sublead_id: SubleadStore = None
 
 
 class KvSet(Call, frozen=True, kw_only=True):
@@ -317,6 +324,7 @@ class KvList(Call, frozen=True, kw_only=True):
 
     glob: Annotated[str, Meta(min_length=1, max_length=1024, description="Pattern over whole paths: /shared/**.")]
     offset: Offset = 0
+    sublead_id: SubleadStore = None
 
 
 class KvWait(Call, frozen=True, kw_only=True):
@@ -330,6 +338,7 @@ class KvWait(Call, frozen=True, kw_only=True):
     timeout_secs: WaitSecs
     min_version: Annotated[Version | None, Meta(description="The version to wait for. Default: 1, that is any.")] = None
     form: Form | None = None
+    sublead_id: SubleadStore = None
 
 
 # --- leases ---------------------------------------------------------------------------------------------------------
