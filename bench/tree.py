@@ -235,6 +235,7 @@ class Floor:
         self._ready = asyncio.Event()
         self._working = 0
         self._done = 0
+        self._all_done = asyncio.Event()
 
     def hands(self) -> dict[type[Effect], Hand]:
         """One for each effect that a tree without worktrees asks for."""
@@ -279,6 +280,7 @@ class Floor:
         if effect.session.role == "lead":
             for number in range(CALLERS):
                 await self._call(actor, number, SpawnWorker(prompt="go"), emit)
+            await self._all_done.wait()
         else:
             await self._work(actor, emit)
         emit(s.TurnEnded(at=now(), actor=actor, attempt=1, result=a_result(0.0), usage=Usage(input=1)))
@@ -295,6 +297,9 @@ class Floor:
             path = f"/shared/{actor[-4:]}/{number % 50}"
             await self._call(actor, number, KvSet(path=path, value="done") if number % 2 else KvGet(path=path), emit)
         self.ended, self.cpu_ended = time.perf_counter(), time.process_time()
+        self._done += 1
+        if self._done == CALLERS:
+            self._all_done.set()
 
 
 def _many_callers() -> RunSpec:

@@ -317,7 +317,8 @@ def test_a_stop_that_was_cut_off_leaves_everybody_to_go_on(pit: Pit) -> None:
     parts: dict[str, list[Step]] = {
         "w": [*STUBBORN],
         "w/2": [commit("two"), {"text": "after all"}],
-        "lead": [spawn("w"), wait("w")],
+        "lead": [spawn("w"), hear("/shared/at"), *STUBBORN[1:]],  # else it would have ended before the kill
+        "lead/2": [wait("w")],
     }
     shape = Shape(
         parts,
@@ -327,7 +328,7 @@ def test_a_stop_that_was_cut_off_leaves_everybody_to_go_on(pit: Pit) -> None:
         stored={"/shared/at": "work"},
     )
     process = pit.dispatching(manifest(pit, shape))
-    pit.until(lambda run: "/shared/at" in run.stored() and waits("actors", run))
+    pit.until(lambda run: "/shared/at" in run.stored() and run.told("WaitEnded", "lead"))
     for kind in ("DrainBegan", "StopOrdered"):
         process.send_signal(signal.SIGINT)
         pit.until(lambda run: run.told(kind))  # noqa: B023 - asked at once
