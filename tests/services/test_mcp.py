@@ -152,7 +152,9 @@ async def test_nothing_is_open_before_a_seat_is_asked_for(room: Room) -> None:
 async def test_a_seat_is_a_fact_that_names_who_asked_for_it(room: Room) -> None:
     async with room.open():
         await room.give()
-    assert [("lead", 1, "somebody")] == [(fact.actor, fact.attempt, fact.via) for fact in room.story.told(t.SeatOpened)]
+    assert [("lead", 1, "somebody")] == [
+        (fact.actor, fact.attempt, fact.taken_by) for fact in room.story.told(t.SeatOpened)
+    ]
 
 
 @pytest.mark.parametrize(("name", "code"), [("nobody", "not_found"), ("../../etc", "not_found")])

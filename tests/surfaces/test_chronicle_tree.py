@@ -37,7 +37,7 @@ FACTS: list[tuple[f.AnyFact, str]] = [
     ),
     (t.MessagesDelivered(at=0, actor=A, attempt=1), "it was told"),
     (
-        t.SeatOpened(at=0, actor=A, attempt=1, via="ann with pitboss 1"),
+        t.SeatOpened(at=0, actor=A, attempt=1, taken_by="ann with pitboss 1"),
         "ann with pitboss 1 took a seat: a program may call its tools in its name",
     ),
     (t.InterruptAsked(at=0, actor=A, attempt=1), "its turn is being ended, so that it hears"),

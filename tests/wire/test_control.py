@@ -90,8 +90,13 @@ def test_what_is_deep_empty_or_no_text_is_a_parse_error(line: bytes) -> None:
 
 def test_every_order_has_its_name_on_the_wire() -> None:
     approve = wire.Approve(request_id="r", approved=True)
-    orders: list[wire.Op] = [wire.Hello(client_version="x"), approve, wire.ListApprovals()]
-    assert ["hello", "approve", "list_approvals"] == [wire.name_of(order) for order in orders]
+    orders: list[wire.Op] = [
+        wire.Hello(client_version="x"),
+        approve,
+        wire.ListApprovals(),
+        wire.GiveSeat(actor_id="lead"),
+    ]
+    assert ["hello", "approve", "list_approvals", "give_seat"] == [wire.name_of(order) for order in orders]
     assert {type(order) for order in orders} == set(get_args(wire.Op))
     assert {"op": "approve", "request_id": "r", "approved": True} == json.loads(wire.encode_op(approve))
 

@@ -93,7 +93,7 @@ def _take(d: Decision, report: s.AnyReport, actor: Actor) -> None:  # noqa: C901
         case s.CallDropped():
             waiting.drop(d, report)
         case s.SeatGiven(via=via):
-            d.note(t.SeatOpened(**about, via=via))
+            d.note(t.SeatOpened(**about, taken_by=via))
         case s.UsageGrew(usage=usage):
             cost = _live_cost(actor, usage)
             d.note(f.UsageCounted(**about, usage=usage, cost_usd=cost))

@@ -104,7 +104,7 @@ class StoreRemoved(Fact, frozen=True, kw_only=True):
 class SeatOpened(ActorFact, frozen=True, kw_only=True):
     """A program of an operator may call the actor's tools in its name from now on."""
 
-    via: str
+    taken_by: str
     """Who it was, as far as is known."""
 
 

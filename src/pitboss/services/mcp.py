@@ -103,7 +103,6 @@ class Seats:
         self._names = 0
         self._place: Place | None = None
         self._server: asyncio.Server | None = None
-        self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -114,18 +113,18 @@ class Seats:
             post: Puts a signal into the loop's inbox.
         """
         self.post = post
-        async with asyncio.TaskGroup() as self._group:
-            try:
-                yield
-            finally:
-                if self._server is not None:
-                    self._server.close()
-                for task in self._tasks:
-                    task.cancel()
-                for name in list(self._tokens.values()):
-                    self._revoke(name)
-                if self._place is not None:
-                    self._place.leave()
+        try:
+            yield
+        finally:
+            if self._server is not None:
+                self._server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            for name in list(self._tokens.values()):
+                self._revoke(name)
+            if self._place is not None:
+                self._place.leave()
 
     # what the control socket has of it
 
@@ -195,10 +194,9 @@ class Seats:
     # clients
 
     def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._group is not None:
-            task = self._group.create_task(self._serve(reader, writer), name="seat")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer), name="seat")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client from its coming to its leaving; whatever goes wrong with it is its own affair."""

@@ -38,7 +38,7 @@ def about_the_tree(fact: t.TreeFact) -> str:
         case t.WaitEnded(how=how):
             ends = {"answered": "is answered", "timeout": "ran out of time", "message": "ends early, for a message"}
             return f"its wait {ends.get(how, 'was given up')}"
-        case t.SeatOpened(via=via):
+        case t.SeatOpened(taken_by=via):
             return f"{via} took a seat: a program may call its tools in its name"
         case _:
             assert_never(fact)
