@@ -46,8 +46,10 @@ docs: $(READY) ## Build the documentation into site/
 bench: $(READY) ## Measure; prints a table with the goal beside each row
 	$(BIN)/python -m bench
 
-demo: $(READY) ## A whole run of real Claude Code sessions against a scripted model; no account, no key, no spend
+demo: $(READY) ## Two whole runs, flat and with a lead, of real Claude Code sessions and a scripted model; no account, no spend
 	@$(BIN)/pitboss demo
+	@echo
+	@$(BIN)/pitboss demo --lead
 
 record: $(READY) ## Record conversations with the installed CLI anew, for the wire's golden tests
 	$(BIN)/python tests/wire/record.py

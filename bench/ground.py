@@ -116,9 +116,11 @@ def shell_fake(place: Path, *, noise: bool = False, hang: bool = False) -> Path:
 
 
 @contextmanager
-def scripted_model() -> Iterator[str]:
+def scripted_model(script: Path | None = None, log: Path | None = None) -> Iterator[str]:
     """The scripted model as a process of its own; yields its address."""
     argv = [sys.executable, "-m", "pitboss.rehearsal"]
+    argv += [] if script is None else ["--script", str(script)]
+    argv += [] if log is None else ["--log", str(log)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdin is not None

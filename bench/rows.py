@@ -217,6 +217,17 @@ def _crash(name: str) -> Callable[[Path], Row]:
     return measure
 
 
+def _tree(name: str) -> Callable[[Path], Row]:
+    """The same for a row of ``tree``."""
+
+    def measure(place: Path) -> Row:
+        from bench import tree
+
+        return tree.ROWS[name](place)
+
+    return measure
+
+
 ROWS: dict[str, Callable[[Path], Row]] = {
     "real": real_sessions,
     "noise": noise,
@@ -232,6 +243,11 @@ ROWS: dict[str, Callable[[Path], Row]] = {
     "replay": _crash("replay"),
     "kills": _crash("kills"),
     "real-kills": _crash("real-kills"),
+    "our-tool": _tree("our-tool"),
+    "spawn": _tree("spawn"),
+    "redirect": _tree("redirect"),
+    "calls": _tree("calls"),
+    "tree-memory": _tree("tree-memory"),
 }
 """Name on the command line -> measurement."""
 

@@ -1,4 +1,4 @@
-"""Writes the reference pages from the code, so that they cannot lie: commands, manifest keys, facts.
+"""Writes the reference pages from the code, so that they cannot lie: commands, manifest keys, facts, tools.
 
     python docs/reference.py            write docs/reference/*.md
     python docs/reference.py --check    exit 1 if a page differs from the code, or something has no help
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,9 @@ from pitboss.manifest.reference import KeyEntry, SectionEntry, reference
 from pitboss.model import facts
 from pitboss.surfaces import cli as commands
 from pitboss.surfaces.cli import cli
+from pitboss.wire.mcp import SERVER_NAME, Tool
+from pitboss.wire.tool_schemas import allowed, properties_of
+from pitboss.wire.tools import TOOLS
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/reference.py; change the code, not this page. -->"
@@ -41,7 +45,15 @@ def commands_page() -> str:
         part for part in inspect.cleandoc(str(commands.__doc__)).split("\n\n") if part.startswith("Exit codes")
     )
     parts = ["# Commands", NOTE, str(inspect.getdoc(cli.callback)), _options(shared), codes]
-    return "\n\n".join([*parts, *(_command(name, command) for name, command in sorted(cli.commands.items()))]) + "\n"
+    return "\n\n".join([*parts, *(_command(name, command) for name, command in _all_commands(cli))]) + "\n"
+
+
+def _all_commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command by its whole name; those of a group behind it."""
+    for name, command in sorted(group.commands.items()):
+        yield prefix + name, command
+        if isinstance(command, click.Group):
+            yield from _all_commands(command, f"{prefix}{name} ")
 
 
 def _command(name: str, command: click.Command) -> str:
@@ -53,6 +65,9 @@ def _command(name: str, command: click.Command) -> str:
 
 
 def _usage(command: click.Command) -> Iterator[str]:
+    if isinstance(command, click.Group):
+        yield "COMMAND"
+        return
     if any(isinstance(parameter, click.Option) for parameter in command.params):
         yield "[OPTIONS]"
     for parameter in command.params:
@@ -119,7 +134,6 @@ class _Field(NamedTuple):
 
 def facts_page() -> str:
     """Every kind of fact a journal can hold."""
-    classes = {node.name: node for node in ast.parse(inspect.getsource(facts)).body if isinstance(node, ast.ClassDef)}
     intro = (
         "What `journal.jsonl` of a run holds, one object a line: `seq`, `cause` (the `seq` of the fact it follows "
         "from, or 0), `via` (what brought it about), `fact` (one of the kinds below), `at` (seconds since the epoch), "
@@ -130,8 +144,14 @@ def facts_page() -> str:
         parts.append(f"## {title}")
         if kinds is facts.AnyActorFact:
             parts.append("All of them also have `actor` and `attempt`.")
-        parts += [_fact(classes[kind.__name__]) for kind in get_args(kinds)]
+        parts += [_fact(_source(kind)) for kind in get_args(kinds)]
     return "\n\n".join(parts) + "\n"
+
+
+def _source(kind: type) -> ast.ClassDef:
+    (node,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(node, ast.ClassDef)
+    return node
 
 
 def _fact(node: ast.ClassDef) -> str:
@@ -154,6 +174,62 @@ def _fields(node: ast.ClassDef) -> Iterator[_Field]:
             yield _Field(item.target.id, kind, default, _cell(str(said)))
 
 
+# --- tools ----------------------------------------------------------------------------------------------------------
+
+ROLES = {"lead": "lead", "sublead": "sub-lead", "worker": "worker", "task": "flat run's task"}
+ONLY_IF = {
+    "spawn_sublead": "if `[lead].allow_subleads` is set",
+    "permission_prompt": 'with `[run].permission_routing = "path_b"`',
+}
+
+
+def tools_page() -> str:
+    """Every tool an actor has of us."""
+    intro = (
+        f"What actors ask of the pit. A model sees each as `mcp__{SERVER_NAME}__<name>`, with the words and the schema "
+        "that this page is made of. Arguments in bold are required. A tool that *only reads* changes nothing: Claude "
+        "Code may run several such calls at once."
+    )
+    head = ["| tool | " + " | ".join(ROLES.values()) + " |", "|---" * (len(ROLES) + 1) + "|"]
+    matrix = [
+        _cells(f"[{tool.name}](#{tool.name})", *("yes" if role in tool.roles else "" for role in ROLES))
+        for tool in TOOLS
+    ]
+    return "\n\n".join(["# Tools", NOTE, intro, "\n".join(head + matrix), *map(_tool, TOOLS)]) + "\n"
+
+
+def _tool(tool: Tool) -> str:
+    if not tool.description:
+        raise Gap(f"the tool {tool.name} has no docstring")
+    who = ", ".join(f"{name}s" for role, name in ROLES.items() if role in tool.roles)
+    condition = f", {ONLY_IF[tool.name]}" if tool.name in ONLY_IF else ""
+    reads = " Only reads." if tool.read_only else ""
+    parts = [f"## {tool.name}", f"*For {who}{condition}.{reads}*", _plain(tool.description)]
+    if rows := [_argument(tool, name, schema) for name, schema in properties_of(tool.input_schema).items()]:
+        parts.append("\n".join(["| argument | type | default | what it is |", "|---|---|---|---|", *rows]))
+    return "\n\n".join(parts)
+
+
+def _argument(tool: Tool, name: str, schema: dict[str, object]) -> str:
+    said = schema.get("description")
+    if not said:
+        raise Gap(f"the argument {name} of the tool {tool.name} has no description")
+    required = tool.input_schema.get("required")
+    is_required = isinstance(required, list) and name in required
+    default = f"`{json.dumps(schema['default'])}`" if "default" in schema else ""
+    kind = f"a string that matches `{schema['pattern']}`" if "pattern" in schema else allowed(schema)
+    return _cells(f"**`{name}`**" if is_required else f"`{name}`", kind, default, _plain(str(said)))
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is: patterns have stars, placeholders have angle brackets."""
+    return text.replace("*", r"\*").replace("<", "&lt;")
+
+
+def _cells(*texts: str) -> str:
+    return f"| {' | '.join(map(_cell, texts))} |"
+
+
 def _cell(text: str) -> str:
     """Text that fits into a table."""
     return " ".join(text.split()).replace("|", "\\|")
@@ -165,6 +241,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": commands_page,
     "manifest.md": manifest_page,
     "facts.md": facts_page,
+    "tools.md": tools_page,
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from pitboss.core.lifecycle import HAS_PROCESS
 from pitboss.core.reopening import without_beginning, worth_resuming
 from pitboss.core.state import RunState, evolve
 from pitboss.core.views import RunView
-from pitboss.drivers.claude import ClaudeSessions, has_transcript, probe
+from pitboss.drivers.claude import ClaudeSessions, Minted, has_transcript, probe
 from pitboss.drivers.cookies import Census, stop_all
 from pitboss.drivers.git import GitWorktrees, Want, preflight
 from pitboss.drivers.orders import Orders
@@ -32,70 +32,23 @@ from pitboss.engine.loop import Loop
 from pitboss.engine.perform import hand_for
 from pitboss.engine.viewer import Viewer
 from pitboss.errors import ManifestError, OperatorError, PitbossError, Problem, WorldError
+from pitboss.intake import CREDENTIALS, find_claude, load, specify
 from pitboss.journal.legacy import is_legacy
 from pitboss.journal.lock import RunLock
 from pitboss.journal.log import Journal, replay
 from pitboss.journal.publish import ArtifactHand
 from pitboss.journal.rundir import RunDir, runs_base
-from pitboss.manifest.load import Loaded, PathKind, Surroundings
-from pitboss.manifest.load import load as load_manifest
+from pitboss.manifest.load import Loaded
 from pitboss.model import effects as e
 from pitboss.model.effects import Effect, Emit, Hand
 from pitboss.model.run import ActorId, Heard, ResumeScope, RunSpec
 from pitboss.model.signals import Opened, Reopened
+from pitboss.services.control import Control
+from pitboss.services.mcp import Seats
 from pitboss.wire.artifacts import RunMeta, encode_meta
 from pitboss.wire.scalars import to_timestamp
 
-CREDENTIALS = (
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_AUTH_TOKEN",
-    "ANTHROPIC_BASE_URL",
-    "ANTHROPIC_CUSTOM_HEADERS",
-    "CLAUDE_CODE_OAUTH_TOKEN",
-    "CLAUDE_CODE_USE_BEDROCK",
-    "CLAUDE_CODE_USE_VERTEX",
-    "CLAUDE_CODE_USE_FOUNDRY",
-)
-"""What a rehearsal must not inherit: it spends nobody's money and asks nobody but the scripted model."""
-
-
-def load(manifest_path: str) -> Loaded:
-    """Read a manifest.
-
-    Raises:
-        OperatorError: It cannot be read.
-        ManifestError: It has problems; all of them are in the error.
-    """
-    try:
-        text = Path(manifest_path).read_bytes()
-    except OSError as problem:
-        raise OperatorError(f"reading manifest at {manifest_path}: {problem.strerror}") from problem
-    return load_manifest(text, manifest_path, _surroundings())
-
-
-def _surroundings() -> Surroundings:
-    return Surroundings(
-        environ=os.environ,
-        home=os.environ.get("HOME", ""),
-        cwd=str(Path.cwd()),
-        cores=os.cpu_count() or 1,
-        kind_of=_kind_of,
-    )
-
-
-def _kind_of(path: str) -> PathKind:
-    """Look at a path; one that may not be looked at is as good as missing."""
-    place = Path(path)
-    try:
-        if not place.exists():
-            return PathKind.MISSING
-        if not place.is_dir():
-            return PathKind.FILE
-        inside = any((folder / ".git").exists() for folder in (place, *place.resolve().parents))
-        bare = (place / "HEAD").is_file() and (place / "objects").is_dir()
-    except OSError:
-        return PathKind.MISSING
-    return PathKind.REPOSITORY if inside or bare else PathKind.DIRECTORY
+__all__ = ["load", "resume", "run"]
 
 
 def run(
@@ -107,7 +60,7 @@ def run(
     on_warning: Callable[[str], None],
     model_url: str | None = None,
 ) -> int:
-    """Carry out a flat run from its first fact to its last.
+    """Carry out a run from its first fact to its last.
 
     Args:
         loaded: The manifest.
@@ -123,11 +76,7 @@ def run(
     Raises:
         PitbossError: The run could not begin, or could not be written down.
     """
-    if loaded.mode != "flat":
-        raise OperatorError(
-            "this manifest has a [lead]; this version of Pitboss runs flat manifests ([[task]]) only",
-        )
-    binary = _find_claude(os.environ)
+    binary = find_claude(os.environ)
     asked = runs_dir or (loaded.run.run_dir if loaded.manifest.run.run_dir else None)
     base = runs_base(os.environ, os.environ.get("HOME", ""), asked)
     return _block(_begin(loaded, binary, base, model_url, Eyes(on_open, on_view, on_warning)))
@@ -188,58 +137,19 @@ def _known(problem: BaseException) -> PitbossError | None:
     return problem if isinstance(problem, PitbossError) else None
 
 
-def _find_claude(environ: Mapping[str, str]) -> str:
-    name = environ.get("PITBOSS_CLAUDE_BINARY") or "claude"
-    found = shutil.which(name)
-    if found is None:
-        raise OperatorError(
-            f"the agent's binary {name!r} was not found or cannot be executed",
-            hint="install Claude Code, or name its binary in PITBOSS_CLAUDE_BINARY",
-        )
-    return str(Path(found).absolute())
-
-
-def _specify(loaded: Loaded, binary: str, base: Path, model_url: str | None) -> RunSpec:
-    """The run as asked for, with the ids that are minted for it."""
-    run_id = mint_run_id()
-    run_dir = base / run_id
-    tasks = tuple(msgspec.structs.replace(task, session_id=mint_session_id()) for task in loaded.run.tasks)
-    if model_url is not None:
-        tasks = tuple(
-            msgspec.structs.replace(task, env=task.env | _rehearsal_env(f"{model_url}/actor/{task.id}", run_dir))
-            for task in tasks
-        )
-    return msgspec.structs.replace(
-        loaded.run,
-        run_id=run_id,
-        run_dir=str(run_dir),
-        tasks=tasks,
-        claude_binary=binary,
-        rehearsal=model_url is not None,
-    )
-
-
-def _rehearsal_env(url: str, run_dir: Path) -> dict[str, str]:
-    return {
-        "ANTHROPIC_BASE_URL": url,
-        "ANTHROPIC_API_KEY": "rehearsal-no-account",
-        "CLAUDE_CONFIG_DIR": str(run_dir / "rehearsal-claude"),
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "DISABLE_TELEMETRY": "1",
-    }
-
-
 async def _refuse_what_git_refuses(loaded: Loaded) -> None:
-    wants = [Want(task.id, task.directory, task.branch) for task in loaded.run.tasks if task.use_worktree]
+    known = loaded.run.tasks if loaded.run.tree is None else (loaded.run.tree.lead,)
+    wants = [Want(task.id, task.directory, task.branch) for task in known if task.use_worktree]
     refusals = await preflight(wants) if wants else []
     if refusals:
-        problems = [Problem(f"task {refusal.actor!r}: {refusal.message}") for refusal in refusals]
+        word = "task" if loaded.run.tree is None else "lead"
+        problems = [Problem(f"{word} {refusal.actor!r}: {refusal.message}") for refusal in refusals]
         raise ManifestError(loaded.run.manifest_path, problems)
 
 
 async def _begin(loaded: Loaded, binary: str, base: Path, model_url: str | None, eyes: Eyes) -> int:
     await _refuse_what_git_refuses(loaded)
-    spec = _specify(loaded, binary, base, model_url)
+    spec = specify(loaded, binary, base, model_url)
     clock = SystemClock()
     first = Opened(at=clock.now(), run=spec, pid=os.getpid(), pitboss_version=__version__)
     rundir = RunDir.create(
@@ -311,7 +221,7 @@ async def _look_at_legacy(
     rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[ActorId], eyes: Eyes
 ) -> adoption.Adoption:
     """What becomes of a run of Pitboss 0.9; if it is refused, its folder is as it was."""
-    found = await asyncio.to_thread(adoption.survey, rundir, _find_claude(os.environ))
+    found = await asyncio.to_thread(adoption.survey, rundir, find_claude(os.environ))
     _require_sense(rundir, found.state, scope, fresh)
     for warning in found.warnings:
         eyes.on_warning(warning)
@@ -325,7 +235,7 @@ def _require_sense(rundir: RunDir, state: RunState, scope: ResumeScope | None, f
     if lost := without_beginning(state, fresh):
         raise OperatorError(
             f"{', '.join(lost)} in run {rundir.run_id} cannot begin again from the start: Pitboss 0.9 began there, "
-            "and did not write down at which commit",
+            "and did not write down at which commit, or with which prompt",
             hint="resume without --fresh, or dispatch the task in a run of its own",
         )
 
@@ -363,15 +273,26 @@ async def _hold(
     """Run the loop to its end, with everything it needs around it."""
     inherited = {name: value for name, value in os.environ.items() if not (spec.rehearsal and name in CREDENTIALS)}
     artifacts = ArtifactHand(rundir, clock.now)
-    sessions = ClaudeSessions(clock.now, Census(), inherited)
+    sessions = ClaudeSessions(clock.now, Census(), inherited, _mint)
     viewer = Viewer(eyes.on_open, eyes.on_view)
     meta = _meta(spec, state.opened_at or first.at)
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
+    seats = Seats(rundir, spec, clock.now, _mint, runtime_dir=runtime_dir)
+    control = Control(rundir, spec, clock.now, eyes.on_warning, seats, runtime_dir=runtime_dir)
+
+    async def answer_call(effect: e.AnswerCall, emit: Emit) -> None:
+        if not seats.answer(effect):
+            await sessions.answer(effect, emit)
+
     try:
         async with Watch(clock.now, rundir.path / "guardian.jsonl") as watch:
             hands = _hands(rundir, artifacts, sessions, meta, clock, watch)
-            loop = Loop(journal, clock, hands, [viewer], state)
+            hands[e.AnswerOrder] = hand_for(e.AnswerOrder, control.answer)
+            hands[e.AnswerCall] = hand_for(e.AnswerCall, answer_call)
+            loop = Loop(journal, clock, hands, [viewer, control.see, seats.see], state)
             with Orders(loop.inbox.post, clock.now):
-                state = await loop.run(first)
+                async with seats.serving(loop.inbox.post), control.serving(loop.inbox.post):
+                    state = await loop.run(first)
             viewer.show()
     except WorldError as problem:
         resume = f"`pitboss resume {spec.run_id}` goes on with the run"
@@ -385,6 +306,10 @@ async def _hold(
     for lost in state.artifacts_lost:
         eyes.on_warning(f"not written in full: {lost}")
     return state.exit_code or int(bool(state.artifacts_lost))
+
+
+def _mint() -> Minted:
+    return Minted(mint_run_id(), mint_session_id())
 
 
 def _hands(
@@ -408,9 +333,16 @@ def _hands(
         e.PrepareWorktree: hand_for(e.PrepareWorktree, worktrees.prepare),
         e.StartSession: hand_for(e.StartSession, sessions.start),
         e.Press: hand_for(e.Press, sessions.press),
+        e.AnswerDeed: hand_for(e.AnswerDeed, sessions.answer_deed),
+        e.Tell: hand_for(e.Tell, sessions.tell),
+        e.Interrupt: hand_for(e.Interrupt, sessions.interrupt),
+        e.Freeze: hand_for(e.Freeze, sessions.freeze),
+        e.Thaw: hand_for(e.Thaw, sessions.thaw),
         e.TidyWorktree: hand_for(e.TidyWorktree, worktrees.tidy),
         e.PublishWorktree: hand_for(e.PublishWorktree, artifacts.publish_worktree),
         e.PublishTasks: hand_for(e.PublishTasks, artifacts.publish_tasks),
         e.PublishTask: hand_for(e.PublishTask, artifacts.publish_task),
         e.PublishRun: hand_for(e.PublishRun, artifacts.publish_run),
+        e.PublishStore: hand_for(e.PublishStore, artifacts.publish_store),
+        e.PublishSubleads: hand_for(e.PublishSubleads, artifacts.publish_subleads),
     }

@@ -1,4 +1,4 @@
-"""What is done to runs that nobody works on: set-aside work brought back, worktrees put away before a run is removed.
+"""What is done to runs that nobody works on: work brought back, worktrees put away, requests for approval answered.
 
 Beside ``compose``, which names the parts of a run at work, this file names those of one at rest. Called by
 ``surfaces.commands``; blocks.
@@ -7,15 +7,27 @@ Beside ``compose``, which names the parts of a run at work, this file names thos
 from __future__ import annotations
 
 import asyncio
+import getpass
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
-from pitboss.drivers.cookies import stop_all
+from pitboss import __version__
+from pitboss.core.decide import decide
+from pitboss.core.state import RunState, evolve
+from pitboss.drivers.cookies import COOKIE, stop_all
 from pitboss.drivers.git import GitWorktrees
 from pitboss.drivers.git_restore import Saved, find_saved, restore_branch, restore_worktree
 from pitboss.engine.clock import SystemClock
-from pitboss.errors import WorldError
+from pitboss.engine.ids import mint_session_id
+from pitboss.errors import OperatorError, WorldError
+from pitboss.journal.lock import RunLock
+from pitboss.journal.log import Journal, replay
+from pitboss.journal.rundir import RunDir
 from pitboss.model import effects as e
-from pitboss.model.signals import Signal, WorktreeTidied
+from pitboss.model.answers import Answer, Refused
+from pitboss.model.signals import ApprovalAnswered, Signal, WorktreeTidied
+from pitboss.wire.control import Approve
 
 
 def restore(directory: str, ref: str, owner: str, *, into: str | None = None, branch: str | None = None) -> list[Saved]:
@@ -71,3 +83,61 @@ def prune(run_id: str, worktrees: Sequence[e.TidyWorktree]) -> list[WorktreeTidi
         return answers
 
     return [answer for answer in asyncio.run(work()) if isinstance(answer, WorktreeTidied)]
+
+
+def answer_approval(run_dir: Path, order: Approve) -> Answer | Refused:
+    """Answer a request for approval of a run that nobody is at work on; it is heard when the run is resumed.
+
+    The same rules decide that decide in a live run; what they say is written where the run's dispatcher would have
+    written it.
+
+    Args:
+        run_dir: The run's folder.
+        order: The answer.
+
+    Returns:
+        What came of it: on disk, if it was taken.
+
+    Raises:
+        RunBusy: A dispatcher is at work on it: tell that one.
+        OperatorError: Nothing can be asked in this run, or it is an agent that answers.
+        WorldError: The journal is damaged, or cannot be written.
+    """
+    run = RunDir(run_dir)
+    if COOKIE in os.environ:
+        raise OperatorError("an agent cannot answer requests for approval; an operator does, from a shell of their own")
+    if not run.journal.exists():
+        raise OperatorError(f"run {run.run_id} has no journal, so nothing waits in it: Pitboss 0.9 kept none")
+    with RunLock.acquire(run.lock):
+        past, state = replay(run.journal), RunState()
+        for entry in past:
+            state = evolve(state, entry.fact)
+        clock = SystemClock()
+        signal = ApprovalAnswered(
+            at=clock.now(),
+            request_id=order.request_id,
+            approved=order.approved,
+            via=f"{_user()} with pitboss {__version__}",
+            comment=order.comment,
+            reason=order.reason,
+            edited_summary=order.edited_summary,
+            order_id=mint_session_id(),
+            absent=True,
+        )
+        outcome = decide(state, signal)
+        if outcome.facts:
+            journal = Journal.reopen(run.journal, past, disk=run.disk)
+            try:
+                for fact in outcome.facts:
+                    journal.append(fact, cause=0, by=type(signal).__name__)
+                asyncio.run(journal.sync())
+            finally:
+                journal.close()
+    return next(effect.answer for effect in outcome.effects if isinstance(effect, e.AnswerOrder))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "somebody"

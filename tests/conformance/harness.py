@@ -130,6 +130,16 @@ class Talk:
         """Every event of a kind so far."""
         return [event for event in self.events if isinstance(event, kind)]
 
+    async def next_call(self) -> McpAsked:
+        """The next call of our tool."""
+        return await self.next(McpAsked, lambda event: event.message["method"] == "tools/call")
+
+    def answer_call(self, asked: McpAsked) -> None:
+        """Answers a call of our tool that was left without an answer."""
+        answer = mcp.answer(asked.message, [LOOKUP])
+        assert isinstance(answer, mcp.Call)
+        self.send(self._conversation.mcp_answer(asked.request_id, _found(answer)))
+
     def close(self) -> None:
         """Closes the process's stdin."""
         assert self._process.stdin is not None
@@ -202,8 +212,12 @@ class Talk:
         if isinstance(answer, mcp.Call):
             if self.holds_calls:
                 return
-            answer = mcp.result(answer.call_id, {"content": [{"type": "text", "text": "42"}]})
+            answer = _found(answer)
         self.send(self._conversation.mcp_answer(request_id, answer))
+
+
+def _found(call: mcp.Call) -> dict[str, object]:
+    return mcp.result(call.call_id, {"content": [{"type": "text", "text": "42"}]})
 
 
 Start: TypeAlias = Callable[..., Coroutine[object, object, Talk]]

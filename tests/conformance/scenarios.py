@@ -41,6 +41,10 @@ SCENARIOS: dict[str, list[list[Reply]]] = {
     "woven": [[bash("sleep 0.5"), Reply("heard both")], [Reply("alone")]],
     "too-late-to-weave": [[Reply("first", delay_secs=0.7)], [Reply("second")]],
     "our-tool": [[Reply(tool="mcp__pitboss__lookup", input={"key": "answer"}), Reply("it is 42")]],
+    "our-tool-woven": [
+        [Reply(tool="mcp__pitboss__lookup", input={"key": "answer"}), Reply("heard both")],
+        [Reply("alone")],
+    ],
     "our-tool-waits": [[Reply(tool="mcp__pitboss__lookup", input={"key": "answer"})], [Reply("never mind")]],
     "shell-behind": [[bash("sleep 0.8", in_background=True), Reply("started")], [Reply("all done")]],
     "subagent": [

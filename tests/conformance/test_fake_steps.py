@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -26,11 +27,15 @@ async def play(fake_binary: Path, tmp_path: Path) -> AsyncIterator[Play]:
     """Starts the fake with these scripts by pattern, or with these steps for everybody, and opens the session."""
     talks: list[Talk] = []
 
-    async def begin(*steps: dict[str, object], attempt: int = 1, **scripts: list[dict[str, object]]) -> Talk:
+    async def begin(
+        *steps: dict[str, object], attempt: int = 1, after: Talk | None = None, **scripts: list[dict[str, object]]
+    ) -> Talk:
         script = tmp_path / "script.json"
         script.write_text(json.dumps(scripts or {"*": list(steps)}), encoding="utf-8")
         inherited = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PITBOSS_FAKE_SCRIPT": str(script)}
         session = a_session("a", str(fake_binary), tmp_path, cookie=f"{tmp_path.name}/a/{attempt}")
+        if after is not None:
+            session = msgspec.structs.replace(session, session_id=after.session.session_id, resume=True)
         talks.append(await Talk.start(session, inherited))
         await talks[-1].open()
         return talks[-1]
@@ -95,11 +100,55 @@ async def test_an_end_parts_two_turns(play: Play) -> None:
     assert [(await talk.ask()).result.text for _ in range(3)] == ["one", "two", "done"]
 
 
-async def test_an_mcp_step_calls_a_tool_of_ours(play: Play) -> None:
-    talk = await play({"mcp": "lookup", "input": {"key": "answer"}})
+async def test_a_call_step_calls_a_tool_of_ours(play: Play) -> None:
+    talk = await play({"call": "lookup", "input": {"key": "answer"}})
     await talk.ask()
     assert [asked.tool for asked in talk.all(ToolAsked)] == ["mcp__pitboss__lookup"]
     assert talk.all(McpAsked)[-1].message["method"] == "tools/call"
+
+
+LOOK = {"call": "lookup", "input": {"key": "answer"}, "as": "found"}
+
+
+async def test_an_answer_can_be_referred_to(play: Play) -> None:
+    talk = await play(LOOK, {"text": "it is {{found}}, and I was told {{heard}}"})
+    assert (await talk.ask("hello")).result.text == "it is 42, and I was told hello"
+
+
+async def test_a_reference_to_nothing_ends_it_with_a_reason(play: Play) -> None:
+    talk = await play({"text": "{{nothing.at.all}}"})
+    talk.say()
+    assert await talk.exit_code() == 2
+    assert b"{{nothing.at.all}} refers to nothing" in talk.stderr
+
+
+async def test_a_refused_call_is_kept_as_an_error(play: Play) -> None:
+    talk = await play({"call": "no_such_tool", "as": "it"}, {"text": "{{it.error}}"})
+    assert "tool not found" in (await talk.ask()).result.text
+
+
+async def test_what_was_said_while_a_tool_ran_is_heard_after_it(play: Play) -> None:
+    talk = await play({"tool": "Bash", "input": {"command": "sleep 0.3"}}, {"text": "{{heard}}"})
+    talk.say("first")
+    await talk.next(ToolAsked)
+    talk.say("second")
+    assert (await talk.next(Ended)).result.text == "second"
+
+
+async def test_a_prompt_can_say_whose_part_is_played(play: Play) -> None:
+    scripts = {"a": [{"text": "me"}], "one": [{"text": "first"}, {"end": 1}, {"text": "second"}], "two/*": []}
+    talk = await play(**scripts)
+    assert [(await talk.ask(prompt)).result.text for prompt in ("PLAY: one\nplease", "go on")] == ["first", "second"]
+    assert (await talk.ask("PLAY: two")).result.text == "done"
+
+
+async def test_a_resumed_session_knows_its_part_and_its_answers(play: Play) -> None:
+    scripts = {"one": [LOOK, {"text": "found"}], "one/2": [{"text": "it was {{found}}"}]}
+    first = await play(**scripts)
+    await first.ask("PLAY: one")
+    assert await first.leave() == 0
+    second = await play(attempt=2, after=first, **scripts)
+    assert (await second.ask("you were cut off")).result.text == "it was 42"
 
 
 async def test_usage_counts_for_every_later_call(play: Play) -> None:

@@ -60,7 +60,7 @@ async def test_an_interrupt_cancels_a_waiting_call_of_our_tool(start: Start) -> 
     talk.holds_calls = True
     await talk.open()
     talk.say()
-    called = await talk.next(McpAsked, lambda event: event.message["method"] == "tools/call")
+    called = await talk.next_call()
     talk.interrupt()
     cancelled = await talk.next(ToolCancelled)
     ended = await talk.next(Ended)
@@ -68,3 +68,32 @@ async def test_an_interrupt_cancels_a_waiting_call_of_our_tool(start: Start) -> 
     assert (ended.result.subtype, ended.result.terminal_reason) == ("error_during_execution", "aborted_tools")
     assert (await talk.ask()).result.text == "never mind"
     assert await talk.leave() == 0
+
+
+async def test_an_answer_that_comes_after_the_interrupt_is_ignored(start: Start) -> None:
+    talk = await start("our-tool-waits")
+    talk.holds_calls = True
+    await talk.open()
+    talk.say()
+    called = await talk.next_call()
+    talk.interrupt()
+    await talk.next(Ended)
+    talk.answer_call(called)
+    assert (await talk.ask()).result.text == "never mind"
+    assert await talk.leave() == 0
+    assert talk.oddities == {}
+
+
+async def test_a_message_while_our_tool_waits_is_heard_with_its_answer(start: Start) -> None:
+    talk = await start("our-tool-woven")
+    talk.holds_calls = True
+    await talk.open()
+    talk.say("first")
+    called = await talk.next_call()
+    talk.say("and this")
+    assert talk.all(Ended) == []
+    talk.answer_call(called)
+    assert (await talk.next(Ended)).result.text == "heard both"
+    assert (await talk.ask("third")).result.text == "alone"
+    assert await talk.leave() == 0
+    assert len(talk.all(Ended)) == 2

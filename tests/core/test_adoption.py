@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+import pytest
+
+from pitboss.core import ledger
 from pitboss.core.reopening import without_beginning
 from pitboss.core.views import run_view, task_record
+from pitboss.model import calls as c
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
+from pitboss.model.answers import Answer, Refused
 from pitboss.model.records import TaskRecord
-from pitboss.model.run import ActorId, EarlierWork, Failure, Phase, Status, Usage
-from pitboss.testing.doubles import RUN, Story, a_run, a_task
+from pitboss.model.run import ActorId, EarlierWork, Failure, Phase, ResumeScope, Status, Usage
+from pitboss.testing.doubles import RUN, Story, a_run, a_task, a_tree, check_laws
 
 TREE = "/repos/x-pitboss-a"
 FAILED = f.ActorAdopted(
@@ -58,6 +66,7 @@ def test_a_record_comes_out_as_it_went_in() -> None:
         model="claude-sonnet-4-6",
         failure=Failure(kind="unknown", message="broke"),
         cost_usd=0.25,
+        branch="pitboss-a",
     ) == task_record(story.state, ActorId("a"))
     view = run_view(story.state)
     assert [Phase.SETTLED, Phase.QUEUED] == [actor.phase for actor in view.actors]
@@ -152,3 +161,97 @@ def test_without_a_worktree_there_is_nothing_to_go_back_to_and_a_fresh_session_i
     story.when(s.GuardianUp(at=story.at, pid=2))
     session = story.asked(e.StartSession)[-1].session
     assert ("fresh-a", False) == (session.session_id, session.resume)
+
+
+# --- trees ------------------------------------------------------------------------------------------------------------
+
+
+def member(name: str, parent: str = "lead", **changes: Any) -> f.ActorAdopted:
+    """One that a lead had spawned under 0.9, and that has a record."""
+    plain = f.ActorAdopted(
+        at=1050.0,
+        actor=ActorId(name),
+        attempt=1,
+        status=Status.FAILED,
+        started_at=1010.0,
+        cost_usd=0.5,
+        spec=a_task(name, prompt="", model=""),
+        role="sublead" if name.startswith("sub") else "worker",
+        parent=ActorId(parent),
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+LEAD = f.ActorAdopted(
+    at=1060.0,
+    actor=ActorId("lead"),
+    attempt=1,
+    status=Status.FAILED,
+    started_at=1000.0,
+    session_id="session-of-old",
+    cost_usd=0.25,
+    briefing="Something is gone.",
+)
+
+
+def led(*facts: f.AnyFact) -> Story:
+    story = Story()
+    story.facts = [f.RunOpened(at=1000.0, run=a_tree(), pid=0, pitboss_version="0.9.2"), *facts]
+    story.facts.append(f.RunEnded(at=1100.0, exit_code=1, was_interrupted=False))
+    story.killed()
+    check_laws(story.state)
+    return story
+
+
+def test_whom_a_lead_had_spawned_is_a_settled_member_of_its_tree_and_counts_once() -> None:
+    counted: dict[str, Any] = {"pauses": 1, "reprompts": 2, "asked": 3, "approved": 2, "rejected": 1}
+    story = led(member("w1", **counted), member("w2", "sub"), member("sub", status=Status.SUCCESS), LEAD)
+    story.reopened("lead")
+    story.when(s.GuardianUp(at=story.at, pid=2))
+
+    assert 1.75 == story.state.spent_usd == ledger.account(story.state, "lead").spent
+    assert ["lead", "w1", "sub", "w2"] == [actor.id for actor in run_view(story.state).actors]
+    assert ["lead"] == [effect.session.actor for effect in story.asked(e.StartSession)]
+    record = task_record(story.state, ActorId("w1"))
+    assert ("lead", None, 1, 2) == (record.parent_task_id, record.model, record.pause_count, record.reprompt_count)
+    assert (3, 2, 1) == (record.approvals_requested, record.approvals_approved, record.approvals_rejected)
+
+
+@pytest.mark.parametrize("scope", ["unsettled", "failed", "all"])
+def test_no_scope_takes_them_up_and_they_cannot_begin_again(scope: ResumeScope) -> None:
+    story = led(member("w1", spec=a_task("w1", prompt="", use_worktree=False)), LEAD)
+    assert ["w1"] == without_beginning(story.state, [ActorId("w1"), ActorId("lead")])
+    story.reopened(scope=scope)
+    wanted = [] if scope == "unsettled" else ["lead"]
+    assert wanted == [fact.actor for fact in story.told(f.ActorRequeued)]
+
+
+def test_a_lead_is_told_of_the_change_at_each_attempt_but_not_if_it_begins_again() -> None:
+    story = led(LEAD)
+    for _ in range(2):
+        story.reopened("lead")
+        story.when(s.GuardianUp(at=story.at, pid=2))
+        session = story.asked(e.StartSession)[-1].session
+        assert session.prompt.startswith("You were cut off")
+        assert session.prompt.endswith("Something is gone. Your task was:\n\ndo lead")
+        story.up("lead")
+        story.killed()
+    story.reopened()
+    story.when(s.GuardianUp(at=story.at, pid=2))
+    assert "do lead\n\nSomething is gone." == story.asked(e.StartSession)[-1].session.prompt
+
+    story.killed()
+    story.reopened(fresh=["lead"])
+    story.when(s.GuardianUp(at=story.at, pid=2))
+    assert "do lead" == story.asked(e.StartSession)[-1].session.prompt
+
+
+def test_a_worker_of_0_9_is_waited_for_and_listed_like_any_other_that_has_ended() -> None:
+    story = led(member("w1", final_message="broke"), LEAD)
+    story.reopened("lead")
+    story.when(s.GuardianUp(at=story.at, pid=2))
+    story.up("lead")
+    answer = story.calls("lead", c.WaitForWorker(task_id="w1"))
+    assert isinstance(answer, Answer), "it is answered at once"
+    assert isinstance(story.calls("lead", c.ContinueWorker(task_id="w1")), Refused)
+    assert isinstance(story.calls("lead", c.RepromptWorker(task_id="w1", prompt="go on")), Refused)

@@ -58,6 +58,7 @@ def a_summary(run_id: str, *tasks: TaskRecord, started_at: float = MINTED) -> by
             ended_at=started_at + 20,
             was_interrupted=False,
             tasks=tasks,
+            failed=sum(task.status is not Status.SUCCESS for task in tasks),
         )
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pitboss.errors import WorldError
-from pitboss.journal.legacy import branch_of, is_legacy, read_legacy, sibling_worktree
+from pitboss.journal.legacy import branch_of, is_legacy, read_legacy, read_subleads, sibling_worktree
 from pitboss.journal.rundir import RunDir
 from support.legacy import OLD, a_record, a_resolved_task, write_legacy
 
@@ -55,6 +55,23 @@ def test_a_start_that_is_no_time_is_not_known(tmp_path: Path) -> None:
 
 def test_branches_and_worktrees_are_told_by_their_names() -> None:
     assert f"/src/repo-pitboss-a-{OLD}" == str(sibling_worktree("a", OLD, "/src/repo"))
+    assert f"/src/repo-pitboss-lead-a-{OLD}" == str(sibling_worktree("a", OLD, "/src/repo", "lead-"))
     assert f"pitboss-a-{OLD}" == branch_of("a", OLD, f"/src/repo-pitboss-a-{OLD}")
     assert f"pitboss-worker-w-{OLD}" == branch_of("w", OLD, f"/src/pitboss-web-pitboss-worker-w-{OLD}")
     assert branch_of("a", OLD, "/src/repo-of-somebody") is None
+
+
+def test_of_sub_leads_the_last_good_line_counts_and_bad_ones_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "subleads.jsonl"
+    assert ({}, 0) == read_subleads(path, bool), "one that is not there has no lines"
+    lines = [
+        '{"session_id":"one","sublead_id":"s"}',
+        "",
+        '{"session_id":"two","sublead_id":"s"}{"session_id":"x","sublead_id":"t"}',
+        '{"session_id":"three","sublead_id":"s","more":1}',
+        '{"session_id":"","sublead_id":"s"}',
+        '{"session_id":"u","sublead_id":""}',
+        "\udcff[",
+    ]
+    path.write_bytes("\n".join(lines).encode(errors="surrogateescape"))
+    assert ({"s": "three"}, 4) == read_subleads(path, bool)

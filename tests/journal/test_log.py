@@ -24,6 +24,7 @@ from pitboss.journal.entries import FORMAT, Entry
 from pitboss.journal.log import Journal, replay, write_whole
 from pitboss.model.facts import AnyFact, GuardianLost, GuardianStarted, SessionOpened, StopOrdered
 from pitboss.model.run import ActorId, Frozen
+from pitboss.model.store import Value
 
 KINDS: tuple[type[AnyFact], ...] = get_args(AnyFact)
 
@@ -37,8 +38,10 @@ def any_of(kind: type[Struct]) -> st.SearchStrategy[Struct]:
 # JSON has no infinity, and no two readers agree on integers beyond 53 bits: facts have neither.
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 st.register_type_strategy(int, st.integers(-(2**53), 2**53))
+st.register_type_strategy(Value, st.text(max_size=8).map(lambda text: Value(text=text)) | st.binary().map(Value.of))
 for struct in Frozen.__subclasses__():
-    st.register_type_strategy(struct, any_of(struct))
+    if struct.__module__.startswith("pitboss.model") and struct is not Value:
+        st.register_type_strategy(struct, any_of(struct))
 
 
 def opened(at: float = 1.0) -> SessionOpened:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ import pytest
 
 from pitboss.journal.publish import ArtifactHand
 from pitboss.journal.rundir import RunDir
-from pitboss.model.effects import PublishRun, PublishTask
+from pitboss.model.effects import PublishRun, PublishStore, PublishSubleads, PublishTask
 from pitboss.model.records import RunRecord, TaskRecord
 from pitboss.model.run import ActorId, RunId, Status, Usage
 from pitboss.model.signals import ArtifactFailed, ArtifactWritten, Signal
+from pitboss.model.store import Entry, Lease, Value
 from pitboss.wire.artifacts import decode_run, decode_tasks
 
 AT = 1767225600.0
@@ -157,3 +159,36 @@ async def test_a_summary_that_does_not_fit_on_the_disk_leaves_none(desk: Desk) -
     (failed,) = desk.said
     assert isinstance(failed, ArtifactFailed)
     assert failed.message.startswith(f"cannot write {desk.run.summary}: ")
+
+
+async def test_the_stores_of_all_layers_are_one_picture(desk: Desk) -> None:
+    def entry(path: str, value: Value) -> Entry:
+        return Entry(path=path, value=value, version=1, written_by="boss", written_at=AT, size_bytes=value.size)
+
+    picture = PublishStore(
+        at=AT,
+        root="boss",
+        entries={
+            "boss": (entry("/shared/b", Value(text="B")), entry("/shared/a", Value(data=b"\xff"))),
+            "sublead-1": (entry("/shared/a", Value(text="other")),),
+        },
+        leases=(Lease(scope="", name="push", lease_id="l", holder="boss", acquired_at=AT, expires_at=AT + 9),),
+    )
+    await desk.hand.publish_store(picture, desk.said.append)
+
+    told = msgspec.json.decode(desk.run.shared_store.read_bytes())
+    assert [("/shared/a", "/w=="), ("/shared/b", "Qg==")] == [
+        (one["path"], one["value_b64"]) for one in told["entries"]
+    ]
+    assert ["other"] == [base64.b64decode(one["value_b64"]).decode() for one in told["layers"]["sublead-1"]]
+    assert ("push", "2026-01-01T00:00:09Z") == (told["leases"][0]["name"], told["leases"][0]["expires_at"])
+
+
+async def test_the_sessions_of_sub_leads_are_written_anew_each_time(desk: Desk) -> None:
+    for sessions in ({"sublead-1": "s1"}, {"sublead-1": "s1", "sublead-2": "s2"}):
+        named = {ActorId(name): session for name, session in sessions.items()}
+        await desk.hand.publish_subleads(PublishSubleads(sessions=named), desk.said.append)
+
+    lines = desk.run.subleads.read_bytes().splitlines()
+    assert {"session_id": "s2", "sublead_id": "sublead-2"} == msgspec.json.decode(lines[1])
+    assert 2 == len(lines)

@@ -11,7 +11,7 @@ import pytest
 
 from pitboss.manifest.load import Loaded, PathKind
 from pitboss.manifest.schema import Defaults
-from pitboss.model.run import TaskSpec
+from pitboss.model.run import Policy, Rule, SubleadDefaults, TaskSpec, TreeSpec
 
 HERE = Path(__file__).parent
 ENVIRON = {"PROJECT": "ketchup", "PITBOSS_NOTIFY_PATH": "s3cret"}
@@ -41,8 +41,96 @@ def test_a_flat_manifest_becomes_a_run(read: Callable[..., Loaded]) -> None:
     assert {""} == {task.session_id for task in run.tasks}
 
 
-def test_a_run_survives_the_journal(read: Callable[..., Loaded]) -> None:
-    run = read((HERE / "golden" / "flat.toml").read_bytes(), environ=ENVIRON).run
+def test_a_hierarchical_manifest_becomes_a_tree(read: Callable[..., Loaded]) -> None:
+    run = read((HERE / "golden" / "hierarchical.toml").read_bytes(), environ=ENVIRON).run
+
+    assert () == run.tasks
+    assert run.tree is not None
+    lead = run.tree.lead
+    expected = TreeSpec(
+        lead=lead,
+        max_workers=16,
+        budget_usd=20.0,
+        lead_timeout_secs=7200,
+        permission_routing="path_b",
+        allow_subleads=True,
+        max_subleads=3,
+        max_sublead_budget_usd=5.5,
+        max_total_workers=16,
+        sublead_defaults=SubleadDefaults(budget_usd=5.0, max_workers=4, lead_timeout_secs=3600),
+        require_plan_approval=True,
+    )
+    assert expected == run.tree
+    assert ("coordinator", 7200, "Plan, then delegate.") == (lead.id, lead.timeout_secs, lead.prompt)
+
+
+def test_what_a_lead_leaves_out_is_no_cap(read: Callable[..., Loaded]) -> None:
+    run = read('[lead]\nid = "l"\ndirectory = "/repo"\nprompt = "Go."\n').run
+
+    assert run.tree is not None
+    assert TreeSpec(lead=run.tree.lead) == run.tree
+
+
+def test_a_flat_run_has_no_tree_and_asks_the_operator(read: Callable[..., Loaded]) -> None:
+    run = read(TASK).run
+
+    assert (None, Policy(), False) == (run.tree, run.policy, run.dump_shared_store)
+
+
+POLICY = """\
+[run]
+default_approval_policy = "auto_reject"
+dump_shared_store = true
+
+[[approval_policy]]
+action = "auto_reject"
+reason = " Ask the release team. "
+[approval_policy.match]
+tool = "Bash"
+role = "task"
+actor = "a"
+args = { command = "git push*", "edits.file_path" = "/etc/*" }
+
+[[approval_policy]]
+action = "block"
+match = { category = "cost", tool_name = "x", cost_over = 2 }
+
+[[approval_policy]]
+action = "auto_approve"
+"""
+
+
+def test_the_rules_are_the_runs_in_their_order(read: Callable[..., Loaded]) -> None:
+    run = read(POLICY + TASK).run
+    calls = Rule(
+        action="auto_reject",
+        tool="Bash",
+        role="task",
+        actor="a",
+        args={"command": "git push*", "edits.file_path": "/etc/*"},
+        reason="Ask the release team.",
+    )
+    requests = Rule(action="block", category="cost", tool_name="x", cost_over=2.0)
+
+    assert (calls, requests, Rule(action="auto_approve")) == run.policy.rules
+    assert [True, False, False] == [rule.sees_deeds for rule in run.policy.rules]
+    assert ("auto_reject", True) == (run.policy.default_action, run.dump_shared_store)
+
+
+def test_new_keys_of_a_rule_are_in_the_record_only_where_they_are_used(read: Callable[..., Loaded]) -> None:
+    rules = read(POLICY + TASK).resolved["approval_rules"]
+    old = {"actor": None, "category": None, "tool_name": None, "cost_over": None}
+
+    assert isinstance(rules, list)
+    assert {"match": old, "action": "auto_approve"} == rules[2]
+    assert {"actor": "a", "role": "task", "tool": "Bash"}.items() <= rules[0]["match"].items()
+    assert {"command": "git push*", "edits.file_path": "/etc/*"} == rules[0]["match"]["args"]
+    assert " Ask the release team. " == rules[0]["reason"]
+
+
+@pytest.mark.parametrize("name", ["flat", "hierarchical"])
+def test_a_run_survives_the_journal(read: Callable[..., Loaded], name: str) -> None:
+    run = read((HERE / "golden" / f"{name}.toml").read_bytes(), environ=ENVIRON).run
 
     assert run == msgspec.json.decode(msgspec.json.encode(run), type=type(run))
 

@@ -44,6 +44,48 @@ def test_what_is_as_it_should_be_is_not_doubted(warnings: Warnings, text: str) -
     assert [] == warnings(text)
 
 
+def test_a_soft_cap_above_the_hard_limit_is_told(warnings: Warnings) -> None:
+    text = f"{LEAD}[run]\nbudget_usd = 0.5"
+
+    assert "6: [lead].budget_usd is above [run].budget_usd, the hard limit, which stops the run first" in warnings(text)
+
+
+RULES = """\
+[[approval_policy]]
+action = "auto_approve"
+match = { tool = "Bash", args = { command = "git *" } }
+
+[[approval_policy]]
+action = "auto_reject"
+match = { tool = "Bash" }
+reason = "Only git."
+
+[[approval_policy]]
+action = "block"
+match = { actor = "root→**" }
+
+[[approval_policy]]
+action = "block"
+match = { tool_name = "Bash", cost_over = 0 }
+
+[[approval_policy]]
+action = "block"
+"""
+
+
+def test_rules_that_each_see_something_are_not_doubted(warnings: Warnings) -> None:
+    assert [] == warnings(f"{LEAD}{RULES}")
+
+
+@pytest.mark.parametrize("rule", ['category = "plan"', ""])
+@pytest.mark.parametrize("default", ["auto_approve", "auto_reject"])
+def test_a_plan_gate_that_a_rule_sees_to_is_not_doubted(warnings: Warnings, rule: str, default: str) -> None:
+    action = "auto_reject" if default == "auto_approve" else "auto_approve"
+    gate = f'[run]\nrequire_plan_approval = true\ndefault_approval_policy = "{default}"\n'
+
+    assert [] == warnings(f'{gate}{LEAD}[[approval_policy]]\naction = "{action}"\nmatch = {{ {rule} }}')
+
+
 def test_an_unusable_concurrency_in_the_environment_is_told(warnings: Warnings) -> None:
     assert [
         "None: ANTHROPIC_MAX_CONCURRENT='lots' is not a number and was ignored; unset it or give a number"

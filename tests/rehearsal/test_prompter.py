@@ -64,6 +64,18 @@ def test_the_place_in_the_script_is_read_from_the_conversation(prompter: Prompte
     assert "zero" == ask(prompter, [])
 
 
+def test_what_the_cli_puts_into_the_models_mouth_at_a_resume_is_no_reply(prompter: Prompter) -> None:
+    messages: list[Said] = [
+        *opening("Go"),
+        assistant([text("zero")]),
+        user([text("[Request interrupted by user for tool use]")]),
+        assistant([text("No response requested.")]),
+        user("more"),
+    ]
+
+    assert 1 == prompter.answer(Caller("a"), request(messages), "msg_1").position
+
+
 def test_errors_come_as_often_as_written_and_then_the_reply(prompter: Prompter) -> None:
     assert ["429", "429", "529", "one", "one"] == [ask(prompter, ["zero"]) for _ in range(5)]
 

@@ -65,22 +65,40 @@ def test_a_script_is_read_as_written() -> None:
 def test_an_exact_id_comes_before_a_pattern_that_is_earlier_in_the_file() -> None:
     script = read_script(FULL, "s.toml")
 
-    assert ["By name."] == [turn.text for turn in script.turns_of("fix-parser", None) or ()]
-    assert 3 == len(script.turns_of("fix-lexer", None) or ())
-    assert script.turns_of("other", None) is None
+    assert ["By name."] == [turn.text for turn in script.turns_of("fix-parser", "go") or ()]
+    assert 3 == len(script.turns_of("fix-lexer", "go") or ())
+    assert script.turns_of("other", "go") is None
+
+
+def test_an_actor_whose_id_nobody_knows_is_found_by_its_prompt() -> None:
+    script = read_script(
+        """
+        [[actor]]
+        id = "*"
+        prompt = "write one*"
+        turn = [{ text = "one" }]
+        [[actor]]
+        id = "*"
+        turn = [{ text = "whoever" }]
+        """,
+        "s.toml",
+    )
+
+    assert ["one"] == [turn.text for turn in script.turns_of("worker-1", "write one\nplease") or ()]
+    assert ["whoever"] == [turn.text for turn in script.turns_of("worker-1", "write two") or ()]
 
 
 def test_a_subagent_is_found_by_its_prompt() -> None:
     script = read_script(FULL, "s.toml")
 
-    assert ["They pass."] == [turn.text for turn in script.turns_of("fix-lexer", "run the tests\nplease") or ()]
-    assert script.turns_of("fix-lexer", "something else") is None
+    assert ["They pass."] == [turn.text for turn in script.subagents_turns("fix-lexer", "run the tests\nplease") or ()]
+    assert script.subagents_turns("fix-lexer", "something else") is None
 
 
 def test_subagent_turns_need_no_table_of_their_own() -> None:
     script = read_script('[[actor]]\nid = "a"\n[[actor.subagent.turn]]\ntext = "any"', "s.toml")
 
-    assert ["any"] == [turn.text for turn in script.turns_of("a", "whatever") or ()]
+    assert ["any"] == [turn.text for turn in script.subagents_turns("a", "whatever") or ()]
 
 
 def test_an_empty_script_is_a_script() -> None:

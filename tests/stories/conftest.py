@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from support.old_run import Legacy
 from support.pit import Pit
 
 
@@ -14,3 +15,9 @@ def pit(tmp_path: Path) -> Iterator[Pit]:
     pit = Pit(tmp_path)
     yield pit
     pit.close()
+
+
+@pytest.fixture
+def old(pit: Pit) -> Legacy:
+    """A run of Pitboss 0.9 that is to be written into the pit."""
+    return Legacy(pit)

@@ -10,11 +10,26 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from pitboss.core.state import RunState, evolve
 from pitboss.core.views import ActorView, RunView
 from pitboss.journal.entries import encode_entry, encode_header
 from pitboss.journal.rundir import RunDir
 from pitboss.model import facts as f
-from pitboss.model.run import ActorId, Certificate, Phase, RunId, RunSpec, Status, TaskSpec, TurnResult, Usage
+from pitboss.model import tree_facts as t
+from pitboss.model.run import (
+    ActorId,
+    Certificate,
+    Phase,
+    RunId,
+    RunSpec,
+    Status,
+    TaskSpec,
+    TreeSpec,
+    TurnResult,
+    Usage,
+)
+from pitboss.model.store import RUN_WIDE, Entry, Lease, Value
+from pitboss.model.tree import Envelope, ForActors
 
 RUN = "019ab000-1111-7222-8333-444455556666"
 START = 1_764_000_000.0
@@ -89,6 +104,91 @@ def picture(*actors: ActorView) -> RunView:
         guarded=True,
         actors=actors,
     )
+
+
+# --- trees ------------------------------------------------------------------------------------------------------------
+
+CART = ActorId("worker-019ab001-2222-7222-8333-000000000001")
+DOCS = ActorId("worker-019ab002-2222-7222-8333-000000000002")
+QUALITY = ActorId("sublead-019ab003-3333-7222-8333-000000000003")
+UNIT = ActorId("worker-019ab004-4444-7222-8333-000000000004")
+
+
+def opened_tree(base: Path, *, run_id: str = RUN, **caps: object) -> f.RunOpened:
+    """The first fact of a run with the lead ``coordinator``, four workers at most and two dollars to spend."""
+    lead = TaskSpec(id=ActorId("coordinator"), directory="/repo", prompt="Lead.", model="claude-haiku-4-5")
+    tree = replace(TreeSpec(lead=lead, max_workers=4, budget_usd=2.0, allow_subleads=True), **caps)
+    spec = RunSpec(
+        run_id=RunId(run_id),
+        run_dir=str(base / run_id),
+        manifest_path="shop.toml",
+        tasks=(),
+        tree=tree,
+        budget_usd=5.0,
+    )
+    return f.RunOpened(at=START, run=spec, pid=4242, pitboss_version="0.10.0")
+
+
+def spawned(actor: ActorId, label: str = "", *, by: str = "coordinator", at: float = 3.0) -> t.ActorSpawned:
+    """A worker, or a sub-lead with half a dollar and two workers, comes into being."""
+    is_sublead = actor.startswith("sublead-")
+    return t.ActorSpawned(
+        at=START + at,
+        actor=actor,
+        attempt=0,
+        spec=TaskSpec(id=actor, directory="/repo", prompt=f"Do {label}.", model="claude-haiku-4-5"),
+        role="sublead" if is_sublead else "worker",
+        parent=ActorId(by),
+        label=label,
+        reserved_usd=0.0 if is_sublead else 0.1,
+        envelope=Envelope(budget_usd=0.5, max_workers=2) if is_sublead else Envelope(),
+    )
+
+
+def grown(base: Path) -> list[f.AnyFact]:
+    """A tree at work: two workers, one of them done, and a sub-lead with a worker; a store and two leases."""
+    lease = Lease(
+        scope="coordinator", name="trunk", lease_id="l1", holder=DOCS, acquired_at=START + 5, expires_at=START + 65
+    )
+    entry = Entry(
+        path="/shared/cart",
+        value=Value(text="done"),
+        version=1,
+        written_by=CART,
+        written_at=START + 5,
+        size_bytes=4,
+    )
+    return [
+        opened_tree(base),
+        f.GuardianStarted(at=START, pid=7),
+        *begun("coordinator"),
+        spawned(CART, "cart"),
+        spawned(QUALITY, "quality", at=3.1),
+        spawned(DOCS, "docs", at=3.2),
+        *begun(CART, 4.0),
+        *begun(QUALITY, 4.0),
+        spawned(UNIT, by=QUALITY, at=5.0),
+        t.StoreWritten(at=START + 5, layer="coordinator", entry=entry),
+        t.LeaseTaken(at=START + 5, lease=lease),
+        t.LeaseTaken(at=START + 5, lease=replace(lease, scope=RUN_WIDE, name="gpu", lease_id="l2", holder=QUALITY)),
+        t.WaitBegan(
+            at=START + 6,
+            actor=ActorId("coordinator"),
+            attempt=1,
+            call_id=1,
+            awaited=ForActors(ids=(CART, QUALITY), shape="any"),
+            deadline=None,
+        ),
+        *done(CART, 7.0),
+    ]
+
+
+def state_of(facts: Iterable[f.AnyFact]) -> RunState:
+    """The state after these facts."""
+    state = RunState()
+    for fact in facts:
+        state = evolve(state, fact)
+    return state
 
 
 # --- runs on disk ---------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,10 +15,18 @@ from typing import NamedTuple, cast
 
 import psutil
 
+from pitboss.core.state import RunState, evolve
+from pitboss.journal.log import replay
 from pitboss.testing.fake_binary import install
 from support import claude as real
 
 Json = dict[str, object]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(item)}' for key, item in value.items())} }}"
+    return json.dumps(value)
 
 
 class Ended(NamedTuple):
@@ -56,6 +65,28 @@ class Run(NamedTuple):
     def statuses(self) -> dict[str, object]:
         """Every recorded task's status."""
         return {str(record["task_id"]): record["status"] for record in cast("list[Json]", self.summary["tasks"])}
+
+    @property
+    def state(self) -> RunState:
+        """What the journal leads to."""
+        state = RunState()
+        for entry in replay(self.path / "journal.jsonl"):
+            state = evolve(state, entry.fact)
+        return state
+
+    def actor(self, label: str) -> str:
+        """The id of the actor with this label; a name that is no label is an id."""
+        spawned = {str(fact["label"]): str(fact["actor"]) for fact in self.told("ActorSpawned")}
+        return spawned.get(label, label)
+
+    def labelled(self) -> dict[str, object]:
+        """Every recorded actor's status, by its label where it has one."""
+        names = {str(fact["actor"]): str(fact["label"]) for fact in self.told("ActorSpawned")}
+        return {names.get(name, name): status for name, status in self.statuses().items()}
+
+    def stored(self, layer: str = "lead") -> dict[str, str | None]:
+        """What the store of a layer holds, by path."""
+        return {path: entry.value.text for path, entry in self.state.store(self.actor(layer)).entries.items()}
 
     def log(self, task: str, name: str = "stdout.log") -> bytes:
         """One of a task's logs."""
@@ -113,6 +144,25 @@ class Pit:
             lines += ["[[task]]", f'id = "{task}"']
             lines += [f"{key} = {json.dumps(item)}" for key, item in keys.items() if not isinstance(item, dict)]
         path = self.place / name
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    def tree(self, *tables: str, parts: Mapping[str, object] | None = None, **lead: object) -> Path:
+        """Write a manifest with a lead called ``lead``, and what the fakes do by the part they play.
+
+        Args:
+            tables: More of the manifest, as TOML.
+            parts: Steps by part, ``lead`` among them; ``None`` if it is not the fakes that play.
+            lead: Keys of ``[lead]``.
+        """
+        if parts is not None:
+            script = self.place / "parts.json"
+            script.write_text(json.dumps(parts))
+            self.env["PITBOSS_FAKE_SCRIPT"] = str(script)
+        self.env["COMMIT"] = "git -c user.name=a -c user.email=a@b commit -qm"
+        keys = {"id": "lead", "directory": str(self.repo), "prompt": "go", "model": "claude-haiku-4-5"} | lead
+        lines = ["[lead]", *(f"{key} = {_toml(value)}" for key, value in keys.items()), *tables]
+        path = self.place / "tree.toml"
         path.write_text("\n".join(lines) + "\n")
         return path
 
@@ -185,4 +235,5 @@ class Pit:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
         for left in self.with_cookie():
-            left.kill()
+            with contextlib.suppress(psutil.Error):
+                left.kill()

@@ -302,15 +302,6 @@ def test_a_manifest_that_is_not_there_ends_with_two(tmp_path: Path) -> None:
         assert "nothing.toml" in result.stderr
 
 
-def test_a_hierarchical_manifest_is_refused_by_dispatch_with_a_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = run("dispatch", manifest(tmp_path, LEAD), "--run-dir", str(tmp_path / "runs"))
-    assert 2 == result.exit_code
-    assert "runs flat manifests ([[task]]) only" in result.stderr
-
-
 # --- dispatch -------------------------------------------------------------------------------------------------------
 
 TWO = (

@@ -17,7 +17,7 @@ import pytest
 
 from pitboss import compose
 from pitboss.errors import OperatorError
-from pitboss.surfaces.demo import stage
+from pitboss.surfaces.demo import flat, stage
 from pitboss.surfaces.scripted import find_claude, scripted_model
 
 PITBOSS = [sys.executable, "-m", "pitboss"]
@@ -55,7 +55,7 @@ def folder_of(tmp_path: Path) -> Path:
 
 def suggested(text: str) -> list[list[str]]:
     """The commands that the end of a run suggests."""
-    return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("  pitboss ")]
+    return [shlex.split(line, comments=True)[1:] for line in text.splitlines() if line.startswith("  pitboss ")]
 
 
 def check_demo(tmp_path: Path, done: subprocess.CompletedProcess[str]) -> None:
@@ -94,12 +94,53 @@ def test_the_demonstration_runs_with_the_real_claude(tmp_path: Path) -> None:
     assert json.loads(summary.read_bytes())["rehearsal"]
 
 
+@pytest.mark.claude
+def test_the_demonstration_of_a_lead_runs_with_the_real_claude(tmp_path: Path) -> None:
+    done = pitboss(tmp_path, ["demo", "--lead"], PITBOSS_CLAUDE_BINARY=find_claude().path)
+
+    assert 0 == done.returncode, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    workers = {"shipping", "prices", "readme", "benchmark", "tests", "docs"}
+    assert {"coordinator", "quality", *workers} == set(lines)
+    assert "⊘ Cancelled" in lines["benchmark"]
+    assert 7 == sum("✓ Success" in line for line in lines.values())
+    assert "lead coordinator with at most 4 workers" in done.stderr
+    assert "7 of 8 actors successful, 1 cancelled" in done.stderr
+    assert "benchmark: cancelled by coordinator: there is no traffic yet: nothing to measure" in done.stderr
+
+    for command in suggested(done.stderr):
+        assert 0 == pitboss(tmp_path, command).returncode, command
+    folder = folder_of(tmp_path)
+    log = subprocess.run(
+        ["git", "-C", folder / "repository", "log", "--format=%s", "demo/shop"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    merged = {"Add the cost of shipping", "A discount never makes money", "Spell receive", "Test the total"}
+    assert merged <= set(log.stdout.splitlines())
+    runs = ["--run-dir", str(folder / "runs")]
+    assert (
+        "coordinator interrupts it to say: Stop rendering"
+        in pitboss(tmp_path, ["why", "latest", "readme", *runs]).stdout
+    )
+    status = pitboss(tmp_path, ["status", *runs]).stdout
+    assert "\n    tests (worker-" in status
+    assert "\nLAYER " in status
+
+
+def test_the_stand_in_does_not_play_a_lead(tmp_path: Path) -> None:
+    done = pitboss(tmp_path, ["demo", "--lead", "--fake"])
+    assert 2 == done.returncode
+    assert "leave out --fake or --lead" in done.stderr
+
+
 @pytest.mark.parametrize(("keep", "cleanup"), [(True, "never"), (False, "on_success")])
 def test_worktrees_are_kept_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool, cleanup: str
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    scene = stage.build(keep_worktrees=keep)
+    scene = stage.build(flat.FLAT, keep_worktrees=keep)
     assert cleanup == compose.load(str(scene.manifest)).run.worktree_cleanup
 
 
@@ -112,7 +153,7 @@ def test_the_demonstration_succeeds_only_if_what_was_meant_to_fail_did(code: int
 
     names = ["dev-server", "review"]
     view = picture(*(settled(name, Status.TIMED_OUT if name == failed else Status.SUCCESS) for name in names))
-    assert expected == stage.verdict(code, view)
+    assert expected == stage.verdict(flat.FLAT, code, view)
 
 
 # --- rehearsals -----------------------------------------------------------------------------------------------------

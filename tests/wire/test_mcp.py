@@ -93,7 +93,8 @@ def test_a_call_without_arguments_has_none() -> None:
 def test_an_unknown_tool_is_refused_with_the_names_of_the_known_ones() -> None:
     problem = error_of(request("tools/call", {"name": "launch"}))
     assert -32602 == problem.code
-    assert "Unknown tool 'launch'; the tools of this session: spawn_worker, worker_status." == problem.message
+    assert "tool not found: 'launch'; the tools of this session: spawn_worker, worker_status." == problem.message
+    assert {"code": "unknown_tool"} == problem.data
 
 
 def test_a_call_must_name_its_tool() -> None:

@@ -7,11 +7,45 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from pitboss.core.lifecycle import HAS_PROCESS
 from pitboss.model import facts as f
+from pitboss.model import tree_facts as t
+from pitboss.model.approval_facts import ApprovalDecided, ApprovalFact, ApprovalRequested, ApprovalTakenUp
+from pitboss.model.approvals import Decision
 from pitboss.model.effects import Rung
-from pitboss.model.run import Certificate, Failure, Frozen, Phase, SetAside, Status, TaskSpec, TurnResult, Usage
+from pitboss.model.run import (
+    ActorId,
+    Certificate,
+    Failure,
+    Frozen,
+    Phase,
+    Role,
+    SetAside,
+    Status,
+    TaskSpec,
+    TurnResult,
+    Usage,
+)
+from pitboss.model.tree import Envelope, Message
 
-__all__ = ["Actor", "Stopping", "Worktree", "adopted", "requeued", "stopped"]
+__all__ = [
+    "FLAT",
+    "Actor",
+    "Stopping",
+    "Worktree",
+    "adopted",
+    "found",
+    "layer_of",
+    "paused",
+    "requeued",
+    "ruled",
+    "spawned",
+    "stopped",
+    "thawed",
+]
+
+FLAT = "*"
+"""The one layer of a flat run; no actor can be called so."""
 
 
 class Worktree(Frozen, frozen=True, kw_only=True):
@@ -55,7 +89,8 @@ class Actor(Frozen, frozen=True, kw_only=True):
     fresh: bool = False
     """Its next worktree is to begin where the first one did; until that is made, whoever takes over asks again."""
     beginning_unknown: bool = False
-    """Pitboss 0.9 began it, and did not write down where its branch began: it cannot begin there again."""
+    """Pitboss 0.9 began it, and did not write down where its branch began, or what it was asked: it cannot begin there
+    again."""
     first_at: float = 0.0
     """When it first got a slot."""
     past_usage: Usage = Usage()
@@ -95,6 +130,46 @@ class Actor(Frozen, frozen=True, kw_only=True):
     note: str = ""
     adopted: bool = False
     """How it ended is the word of Pitboss 0.9; the evidence is not ours."""
+    role: Role = "task"
+    parent: ActorId | None = None
+    """Who spawned it, and so leads it."""
+    label: str = ""
+    spawned_at: float = 0.0
+    reserved_usd: float = 0.0
+    """Set apart for it in the ledger as long as it lives."""
+    envelope: Envelope = Envelope()
+    """A sub-lead's own money and caps."""
+    idempotency_key: str = ""
+    inbox: tuple[Message, ...] = ()
+    """What it is to be told, and has not been yet."""
+    interrupting: bool = False
+    """Its turn is being ended so that it hears its inbox."""
+    told: str = ""
+    """The last direction it was given: when it was redirected, or was to go on after a pause; empty if it never was."""
+    briefing: str = ""
+    """What it is to know about the time under Pitboss 0.9, whenever an attempt begins."""
+    cut_off: bool = False
+    """Its attempt, or the one before the next, was cut off with its dispatcher."""
+    waited_for: tuple[str, ...] = ()
+    """What it waited for when its attempt was cut off, in words."""
+    frozen_at: float = 0.0
+    held_secs: float = 0.0
+    """How long the present attempt stood still: its time-out does not count that."""
+    worked_secs: float = 0.0
+    """How long it worked before it was paused: its time-out counts that too."""
+    pauses: int = 0
+    reprompts: int = 0
+    asked: int = 0
+    """Requests for approval; how they were answered is counted in the next two."""
+    approved: int = 0
+    rejected: int = 0
+    refused: Decision | None = None
+    """The last answer, if it was a no and nothing was done since."""
+
+    @property
+    def is_pausing(self) -> bool:
+        """Its processes are being ended, and will be started again when it is to go on."""
+        return self.phase is Phase.STOPPING and self.stopping is not None and self.stopping.reason == "pause"
 
     @property
     def all_usage(self) -> Usage:
@@ -107,16 +182,75 @@ class Actor(Frozen, frozen=True, kw_only=True):
         return None if self.cost_usd is None and not self.past_cost_usd else self.past_cost_usd + (self.cost_usd or 0)
 
 
-def requeued(actor: Actor, fact: f.AttemptLost | f.ActorRequeued) -> Actor:
-    """What an actor keeps for its next attempt: its place, its session, its account."""
+def layer_of(actor: Actor) -> str:
+    """The layer that an actor's calls reach: its own if it leads one, else that of whoever spawned it."""
+    if actor.role in {"lead", "sublead"}:
+        return actor.spec.id
+    return actor.parent or FLAT
+
+
+def spawned(fact: t.ActorSpawned) -> Actor:
+    """An actor that another has brought into being."""
     return Actor(
-        spec=actor.spec,
-        attempt=actor.attempt,
+        spec=fact.spec,
+        role=fact.role,
+        parent=fact.parent,
+        label=fact.label,
+        spawned_at=fact.at,
+        reserved_usd=fact.reserved_usd,
+        envelope=fact.envelope,
+        idempotency_key=fact.idempotency_key,
+    )
+
+
+def requeued(actor: Actor, fact: f.AttemptLost | f.ActorRequeued) -> Actor:
+    """An actor that waits for its next attempt."""
+    kept = _between_attempts(actor)
+    return replace(
+        kept,
         session_id=fact.session_id,
         resume=fact.resume,
         fresh=fact.fresh,
-        beginning_unknown=actor.beginning_unknown,
         log_offset=fact.log_offset,
+        cut_off=not fact.fresh,
+        told="" if fact.fresh else kept.told,
+        briefing="" if fact.fresh else kept.briefing,
+    )
+
+
+def paused(actor: Actor, fact: t.ActorPaused) -> Actor:
+    """An actor whose processes are gone for now."""
+    counted = replace(actor, usage=fact.usage, cost_usd=fact.cost_usd)
+    kept = _between_attempts(counted)
+    worked = actor.worked_secs + max(0.0, _stood_still_at(actor, fact.at) - actor.process_at - actor.held_secs)
+    pauses = actor.pauses + (actor.phase is not Phase.FROZEN)
+    return replace(
+        kept, phase=Phase.PAUSED, resume=fact.resume, log_offset=fact.log_offset, pauses=pauses, worked_secs=worked
+    )
+
+
+def _stood_still_at(actor: Actor, at: float) -> float:
+    """When a paused actor last worked: not later than its dispatcher, which may have been gone for days by ``at``."""
+    if actor.phase is Phase.FROZEN:
+        return actor.frozen_at
+    return min(at, actor.stopping.patience_until) if actor.stopping else at
+
+
+def _between_attempts(actor: Actor) -> Actor:
+    """What an actor keeps for its next attempt: who it is, its place, its session, its account."""
+    return Actor(
+        spec=actor.spec,
+        role=actor.role,
+        parent=actor.parent,
+        label=actor.label,
+        spawned_at=actor.spawned_at,
+        reserved_usd=actor.reserved_usd,
+        envelope=actor.envelope,
+        idempotency_key=actor.idempotency_key,
+        attempt=actor.attempt,
+        session_id=actor.session_id,
+        beginning_unknown=actor.beginning_unknown,
+        fresh=actor.fresh,
         first_at=actor.first_at,
         past_usage=actor.all_usage,
         past_cost_usd=actor.all_cost_usd or 0.0,
@@ -125,7 +259,51 @@ def requeued(actor: Actor, fact: f.AttemptLost | f.ActorRequeued) -> Actor:
         tool_calls=actor.tool_calls,
         retries=actor.retries,
         final_message=actor.final_message,
+        inbox=actor.inbox,
+        told=actor.told,
+        briefing=actor.briefing,
+        waited_for=actor.waited_for,
+        worked_secs=actor.worked_secs,
+        pauses=actor.pauses,
+        reprompts=actor.reprompts,
+        asked=actor.asked,
+        approved=actor.approved,
+        rejected=actor.rejected,
+        refused=actor.refused,
     )
+
+
+def ruled(actor: Actor, fact: ApprovalFact, earlier: Decision | None) -> Actor:
+    """An actor that has asked, or was answered; ``earlier`` is what was decided before it asked again."""
+    match fact:
+        case ApprovalRequested():
+            return replace(actor, asked=actor.asked + 1)
+        case ApprovalDecided(ruling=ruling, heard=heard):
+            counted = replace(
+                actor, approved=actor.approved + ruling.approved, rejected=actor.rejected + (not ruling.approved)
+            )
+            return replace(counted, refused=None if ruling.approved else ruling) if heard else counted
+        case ApprovalTakenUp(heard=heard):
+            refused = earlier if heard and earlier and not earlier.approved else None
+            return replace(actor, refused=refused) if heard else actor
+
+
+def thawed(actor: Actor, at: float) -> Actor:
+    """A frozen actor that goes on; its clock does too."""
+    held = actor.held_secs + max(0.0, at - actor.frozen_at)
+    return replace(actor, phase=Phase.WORKING, frozen_at=0.0, held_secs=held)
+
+
+def told(actor: Actor) -> Actor:
+    """An actor that has heard its messages; where it was redirected to outlives its process."""
+    directions = [message.text for message in actor.inbox if message.interrupts]
+    last = directions[-1] if directions else actor.told
+    return replace(actor, inbox=(), interrupting=False, turn=None, turn_at=0.0, told=last)
+
+
+def found(fact: f.ActorAdopted, spec: TaskSpec) -> Actor:
+    """An actor that another had spawned under Pitboss 0.9, before it is settled as that has left it."""
+    return Actor(spec=spec, role=fact.role, parent=fact.parent, spawned_at=fact.started_at)
 
 
 def adopted(actor: Actor, fact: f.ActorAdopted) -> Actor:
@@ -146,9 +324,15 @@ def adopted(actor: Actor, fact: f.ActorAdopted) -> Actor:
         actor,
         attempt=fact.attempt,
         session_id=fact.session_id,
-        beginning_unknown=fact.attempt > 0 and actor.spec.use_worktree,
+        beginning_unknown=fact.spec is not None or (fact.attempt > 0 and actor.spec.use_worktree),
         first_at=fact.started_at,
         worktree=worktree,
+        briefing=fact.briefing,
+        pauses=fact.pauses,
+        reprompts=fact.reprompts,
+        asked=fact.asked,
+        approved=fact.approved,
+        rejected=fact.rejected,
     )
     if fact.status is None:
         past = fact.cost_usd or 0.0
@@ -175,5 +359,7 @@ def stopped(actor: Actor, fact: f.StopBegan) -> Actor:
     stopping = Stopping(reason=fact.reason, note=fact.note)
     if actor.phase is Phase.PREPARING:  # git cannot be cut short; what it makes is tidied up at once
         return replace(actor, stopping=stopping)
+    if actor.phase not in HAS_PROCESS:
+        return replace(actor, stopping=stopping, phase=Phase.TIDYING, ended_at=fact.at)
     phase = Phase.FINISHING if fact.reason in {"finished", "background"} else Phase.STOPPING
     return replace(actor, stopping=stopping, phase=phase)

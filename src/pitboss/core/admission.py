@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pitboss.core import lifecycle
+from pitboss.core import ledger, lifecycle, tree
 from pitboss.core.state import RunState
 from pitboss.model.run import ActorId
 
@@ -38,6 +38,8 @@ def next_admission(state: RunState) -> Admission | None:
     """The next actor to start, or ``None`` if nobody may start now."""
     if state.draining or state.guardian_pid is None:
         return None
+    if state.spec.tree is not None:
+        return _next_of_tree(state)
     free = state.spec.max_parallel - len(state.live)
     if not state.waiting or free <= 0 or state.starting >= state.starts_limit:
         return None
@@ -47,6 +49,23 @@ def next_admission(state: RunState) -> Admission | None:
     left = unreserved_usd(state)
     share = max(left / min(free, len(state.waiting)), SMALLEST_ALLOTMENT_USD)
     return Admission(following, share) if share <= left else None
+
+
+def _next_of_tree(state: RunState) -> Admission | None:
+    """In a tree the caps were asked at the spawn; here only starting is paced, so that no lead waits for a slot.
+
+    What a worker may spend is what its layer has left, and what was set apart for it; whoever leads a layer, what
+    that has not spent: the promises to others end with them, and it is there to see them out.
+    """
+    if not state.waiting or state.starting >= state.starts_limit:
+        return None
+    actor = state.actors[state.waiting[0]]
+    money = ledger.account(state, tree.layer_of(actor))
+    if money.budget is None or money.left is None:
+        return Admission(actor.spec.id, None)
+    own = money.left + max(0.0, actor.reserved_usd - (actor.all_cost_usd or 0.0))
+    share = own if actor.role == "worker" else money.budget - money.spent
+    return Admission(actor.spec.id, max(share, SMALLEST_ALLOTMENT_USD))
 
 
 def unreserved_usd(state: RunState) -> float:
@@ -69,7 +88,8 @@ def unreserved_usd(state: RunState) -> float:
 def out_of_money(state: RunState) -> bool:
     """True if somebody waits, nobody runs who could give money back, and what is left starts no one."""
     return (
-        state.spec.budget_usd is not None
+        state.spec.tree is None
+        and state.spec.budget_usd is not None
         and bool(state.waiting)
         and not state.live
         and unreserved_usd(state) < SMALLEST_ALLOTMENT_USD

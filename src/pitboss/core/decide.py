@@ -8,14 +8,26 @@ from __future__ import annotations
 
 from typing import NamedTuple, assert_never
 
-from pitboss.core import admission, reopening, reports, supervision
+from pitboss.core import (
+    admission,
+    approvals,
+    ledger,
+    reopening,
+    reports,
+    spawning,
+    steering,
+    supervision,
+    tree,
+    waiting,
+)
 from pitboss.core.decision import Decision
 from pitboss.core.state import RunState
 from pitboss.core.views import run_record
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
-from pitboss.model.run import ActorId, Status
+from pitboss.model import tree_facts as t
+from pitboss.model.run import ActorId, Phase
 
 GUARDIAN_TRIES = 5
 """So many losses of the guardian, and the run starts nothing more."""
@@ -39,10 +51,65 @@ def decide(state: RunState, signal: s.AnySignal) -> Outcome:
         reports.handle(d, signal)
     else:
         _handle(d, signal)
-    if d.state.run is not None:
+    if not (isinstance(signal, s.ApprovalAnswered) and signal.absent):  # nobody is there to do what would follow
+        _follow(d)
+    return Outcome(d.state, tuple(d.facts), tuple(d.effects))
+
+
+def _follow(d: Decision) -> None:
+    """What follows from what was noted, and from what follows from that; admission and the run's end come last."""
+    seen = 0
+    while d.state.run is not None:
+        while seen < len(d.facts):
+            seen += 1
+            _consequence(d, d.facts[seen - 1])
+        if d.state.spec.tree is not None:
+            spawning.stop_the_led(d)
+            _stop_the_overdrawn(d)
         _admit(d)
         _end(d)
-    return Outcome(d.state, tuple(d.facts), tuple(d.effects))
+        if seen == len(d.facts):
+            return
+
+
+def _consequence(d: Decision, fact: f.AnyFact) -> None:
+    """Rules that hold whatever brought a fact about."""
+    match fact:
+        case f.ActorSettled(actor=who):
+            waiting.actor_ended(d, who)
+            waiting.released_by(d, who)
+            approvals.caller_ended(d, who)
+            if d.actor(who).role == "sublead":
+                d.ask(e.PublishSubleads(sessions=tree.sublead_sessions(d.state)))
+        case f.SessionOpened(actor=who):
+            steering.deliver(d, who)
+        case t.ActorThawed(actor=who):
+            steering.deliver(d, who)
+            reports.after_turn(d, who)
+        case t.StoreWritten(layer=layer, entry=entry):
+            waiting.key_written(d, layer, entry)
+        case t.LeaseOver(ended=ended):
+            waiting.lease_freed(d, ended.scope, ended.name)
+        case f.DrainBegan() if d.state.spec.tree is not None:
+            _stop_the_unstarted(d)
+        case _:
+            pass
+
+
+def _stop_the_unstarted(d: Decision) -> None:
+    """Nothing more is started: whoever waits for a worker that only waits to be started must not wait for ever."""
+    for name in d.state.waiting:
+        if d.actor(name).parent is not None:
+            steering.stop(d, name, "never started: the run is draining")
+
+
+def _stop_the_overdrawn(d: Decision) -> None:
+    """The hard limit: a layer that has spent all of its money is stopped, whoever leads it and everyone below."""
+    for leader in ledger.overdrawn(d.state):
+        money = ledger.account(d.state, leader.spec.id)
+        note = f"budget exceeded: ${money.spent:.2f} spent of ${money.budget or 0.0:.2f}"
+        for actor in [leader, *tree.below(d.state, leader.spec.id)]:
+            steering.stop(d, actor.spec.id, note, "budget")
 
 
 def _handle(d: Decision, signal: s.RunSignal) -> None:  # noqa: C901 - a flat match
@@ -67,6 +134,8 @@ def _handle(d: Decision, signal: s.RunSignal) -> None:  # noqa: C901 - a flat ma
             _guardian_lost(d, message)
         case s.ClaudeProbed(version=version):
             d.note(f.ClaudeIdentified(at=d.at, version=version))
+        case s.ApprovalAnswered():
+            approvals.answered(d, signal)
         case s.JournalRefused(message=message):
             if not d.state.draining:
                 d.note(f.DrainBegan(at=d.at, by=message, ordered=False))
@@ -84,12 +153,16 @@ def _after_the_end(d: Decision, signal: s.AnySignal) -> None:
     """The run has ended: only the loss of its last public file is still news."""
     if isinstance(signal, s.ArtifactFailed):
         d.note(f.ArtifactLost(at=d.at, path=signal.path, message=signal.message))
+    elif isinstance(signal, s.ApprovalAnswered):
+        approvals.too_late(d, signal)
 
 
 def _tick(d: Decision) -> None:
     if d.state.throttled_until and d.at >= d.state.throttled_until:
         limit, until = admission.after_recovery_step(d.state, d.at)
         d.note(f.StartsRecovered(at=d.at, limit=limit, until=until))
+    waiting.expire(d)
+    approvals.expire(d)
     # After a long sleep several may be due for one actor: the earliest counts, the others are void with it.
     met: set[ActorId] = set()
     for deadline in sorted(supervision.deadlines(d.state), key=lambda deadline: deadline.at):
@@ -121,10 +194,11 @@ def _interrupted(d: Decision, by: str) -> None:
 def _stop(d: Decision, by: str) -> None:
     if not d.state.stop_ordered:
         d.note(f.StopOrdered(at=d.at, by=by))
-    for actor in d.state.live_actors:
-        if actor.stopping is None:
-            d.begin_end(actor.spec.id, "stop", f"stopped by {by}")
-        elif actor.stopping.rung in {e.Rung.CLOSE_STDIN, e.Rung.INTERRUPT}:
+    for actor in list(d.state.actors.values()):
+        if actor.phase is Phase.QUEUED and actor.parent is None:
+            continue  # nobody has asked for it but the manifest: it is told as not started
+        stopped = steering.stop(d, actor.spec.id, f"stopped by {by}", "stop")
+        if not stopped and actor.stopping and actor.stopping.rung in {e.Rung.CLOSE_STDIN, e.Rung.INTERRUPT}:
             d.climb(actor.spec.id)
 
 
@@ -167,9 +241,21 @@ def _admit(d: Decision) -> None:
 
 def _end(d: Decision) -> None:
     never = len(d.state.waiting) if d.state.draining else 0
-    if len(d.state.order) + never < len(d.state.actors):
+    if d.state.exit_code is not None or len(d.state.order) + never < len(d.state.actors):
         return
-    everything = all(actor.status is Status.SUCCESS for actor in d.state.actors.values())
+    everything = not never and not tree.failed(d.state)
     code = 130 if d.state.interrupted else 0 if everything else 1
     d.note(f.RunEnded(at=d.at, exit_code=code, was_interrupted=d.state.interrupted))
     d.ask(e.PublishRun(record=run_record(d.state)))
+    if d.state.spec.dump_shared_store:
+        d.ask(_store_picture(d))
+
+
+def _store_picture(d: Decision) -> e.PublishStore:
+    leader = tree.root(d.state)
+    return e.PublishStore(
+        at=d.at,
+        root=leader.spec.id if leader else tree.FLAT,
+        entries={layer: tuple(held.entries.values()) for layer, held in d.state.stores.items()},
+        leases=tuple(d.state.leases.held.values()),
+    )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from pitboss.core import resumption, supervision
-from pitboss.core.state import Actor, RunState, evolve
+from pitboss.core import lifecycle, resumption, supervision
+from pitboss.core import tree as family
+from pitboss.core.state import Actor, RunState, Wait, evolve
 from pitboss.core.views import task_record
 from pitboss.model import effects as e
 from pitboss.model import facts as f
+from pitboss.model import signals as s
+from pitboss.model import tree_facts as t
 from pitboss.model.about import About
+from pitboss.model.answers import Answer, Refused
 from pitboss.model.run import ActorId, Certificate, EarlierWork, Phase, Session, Status
+from pitboss.model.tree import Awaited
+
+INTERRUPTED = Answer({"interrupted": True, "reason": "a message is waiting for you; it follows this answer"})
+"""What a call that waits is answered early with: its caller hears nothing else while it waits."""
 
 
 class Decision:
@@ -37,6 +45,30 @@ class Decision:
         """What a fact about the actor's present attempt begins with."""
         return {"at": self.at, "actor": actor, "attempt": self.actor(actor).attempt}
 
+    def answer(self, call: s.CallMade | Wait, answer: Answer | Refused) -> None:
+        """Answer a tool call; a refusal is an answer too."""
+        self.ask(e.AnswerCall(actor=call.actor, attempt=call.attempt, call_id=call.call_id, answer=answer))
+
+    def reply(self, order_id: str, answer: Answer | Refused) -> None:
+        """Tell an operator what came of an order, if somebody waits to hear it."""
+        if order_id:
+            self.ask(e.AnswerOrder(order_id=order_id, answer=answer))
+
+    def wait(self, call: s.CallMade, awaited: Awaited, timeout_secs: float | None) -> None:
+        """Have a tool call wait, ``None`` for as long as it takes; not while a message for its caller is waiting."""
+        if self.actor(call.actor).inbox:
+            self.answer(call, INTERRUPTED)
+            return
+        deadline = None if timeout_secs is None else self.at + timeout_secs
+        self.note(t.WaitBegan(**self.about(call.actor), call_id=call.call_id, awaited=awaited, deadline=deadline))
+
+    def say_inbox(self, actor_id: ActorId) -> None:
+        """Say in an actor's session what it is to be told; that begins a turn, or is woven into the one that runs."""
+        actor = self.actor(actor_id)
+        text = "\n\n".join(message.text for message in actor.inbox)
+        self.note(t.MessagesDelivered(**self.about(actor_id)))
+        self.ask(e.Tell(actor=actor_id, attempt=actor.attempt, text=text))
+
     def admit(self, actor_id: ActorId, allotment_usd: float | None) -> None:
         """Give an actor its slot and have its place to work, or at once its process, made."""
         spec = self.actor(actor_id).spec
@@ -51,7 +83,7 @@ class Decision:
             self.start_session(actor_id)
             return
         run, tree = self.state.spec, self.actor(actor_id).worktree
-        name = f"pitboss-{actor_id}-{run.run_id}"
+        name = family.worktree_name(self.actor(actor_id), run.run_id)
         root = run.worktree_root or f"{run.run_dir}/worktrees"
         usual = f"{root}/{name}" if run.worktree_root else f"{root}/{actor_id}"
         foreign = tree is not None and tree.foreign and not tree.removed
@@ -96,25 +128,36 @@ class Decision:
             cookie=self._cookie(actor_id),
             binary=run.claude_binary,
             cwd=actor.worktree.cwd if actor.worktree else spec.directory,
-            prompt=resumption.prompt(spec.prompt) if actor.resume else spec.prompt,
+            prompt=resumption.prompt(actor),
             session_id=actor.session_id,
             resume=actor.resume or actor.session_id == spec.resume_session_id,
             model=spec.model,
             effort=spec.effort,
             tools=spec.tools,
-            env=spec.env,
+            env=spec.env | self._scripted(actor),
             mcp_servers=run.mcp_servers,
+            role=actor.role,
+            spawns_subleads=run.tree is not None and run.tree.allow_subleads and actor.role == "lead",
+            judged=any(rule.sees_deeds for rule in run.policy.rules),
+            asks_permission=run.tree is not None and run.tree.permission_routing == "path_b",
             budget_usd=actor.allotment_usd,
             log_dir=f"{run.run_dir}/tasks/{actor_id}",
             silence_secs=run.stall_secs,
         )
         self.ask(e.StartSession(session=session))
 
+    def _scripted(self, actor: Actor) -> dict[str, str]:
+        """Where a scripted model is asked, by a name that a script can know: an id minted at run time it cannot."""
+        url = self.state.spec.model_url
+        return {"ANTHROPIC_BASE_URL": f"{url}/actor/{actor.label or actor.spec.id}"} if url else {}
+
     def begin_end(self, actor_id: ActorId, reason: str, note: str = "") -> None:
         """Begin to end an actor for ``reason``, a key of ``supervision.LADDERS``."""
         actor = self.actor(actor_id)
+        if actor.phase is Phase.FROZEN:  # what stands still hears nothing
+            self.ask(e.Thaw(actor=actor_id, attempt=actor.attempt))
         self.note(f.StopBegan(**self.about(actor_id), reason=reason, note=note))
-        if actor.phase is not Phase.PREPARING:
+        if actor.phase in lifecycle.HAS_PROCESS:
             self.climb(actor_id)
 
     def climb(self, actor_id: ActorId) -> None:

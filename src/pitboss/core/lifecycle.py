@@ -21,26 +21,28 @@ from pitboss.model.run import ActorId, Phase
 
 NEXT = MappingProxyType(
     {
-        Phase.QUEUED: frozenset({Phase.PREPARING, Phase.STARTING, Phase.SETTLED}),
+        Phase.QUEUED: frozenset({Phase.PREPARING, Phase.STARTING, Phase.TIDYING, Phase.SETTLED}),
         Phase.PREPARING: frozenset({Phase.STARTING, Phase.TIDYING, Phase.QUEUED}),
         Phase.STARTING: frozenset({Phase.WORKING, Phase.FINISHING, Phase.STOPPING, Phase.TIDYING, Phase.QUEUED}),
-        Phase.WORKING: frozenset({Phase.FINISHING, Phase.STOPPING, Phase.TIDYING, Phase.QUEUED}),
+        Phase.WORKING: frozenset({Phase.FROZEN, Phase.FINISHING, Phase.STOPPING, Phase.TIDYING, Phase.QUEUED}),
+        Phase.FROZEN: frozenset({Phase.WORKING, Phase.STOPPING, Phase.TIDYING, Phase.PAUSED, Phase.QUEUED}),
         Phase.FINISHING: frozenset({Phase.TIDYING, Phase.QUEUED}),
-        Phase.STOPPING: frozenset({Phase.TIDYING, Phase.QUEUED}),
+        Phase.STOPPING: frozenset({Phase.PAUSED, Phase.TIDYING, Phase.QUEUED}),
+        Phase.PAUSED: frozenset({Phase.QUEUED, Phase.TIDYING}),
         Phase.TIDYING: frozenset({Phase.SETTLED, Phase.QUEUED}),
         Phase.SETTLED: frozenset({Phase.QUEUED}),
     }
 )
 """Phase -> the phases that may follow it."""
 
-HOLDS_SLOT = frozenset({Phase.PREPARING, Phase.STARTING, Phase.WORKING, Phase.FINISHING, Phase.STOPPING})
+HAS_PROCESS = frozenset({Phase.STARTING, Phase.WORKING, Phase.FROZEN, Phase.FINISHING, Phase.STOPPING})
+"""A process of the actor exists, or is about to."""
+
+HOLDS_SLOT = HAS_PROCESS | {Phase.PREPARING}
 """An actor counts against ``max_parallel`` while it may have a process."""
 
 IN_FLIGHT = frozenset({Phase.PREPARING, Phase.STARTING})
 """An actor counts against ``max_starts`` until its session is ready."""
-
-HAS_PROCESS = frozenset({Phase.STARTING, Phase.WORKING, Phase.FINISHING, Phase.STOPPING})
-"""A process of the actor exists, or is about to."""
 
 
 class IllegalStep(OurFault):

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from pitboss.core import prices
+from pitboss.core import prices, waiting
 from pitboss.core.decision import Decision
-from pitboss.core.lifecycle import HAS_PROCESS
+from pitboss.core.lifecycle import HAS_PROCESS, HOLDS_SLOT
 from pitboss.core.state import Actor, RunState
 from pitboss.core.views import task_record
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
+from pitboss.model import tree_facts as t
 from pitboss.model.run import ActorId, Certificate, Heard, Phase, ResumeScope, Status
 
 
@@ -29,7 +30,7 @@ def worth_resuming(state: RunState, scope: ResumeScope | None, fresh: Collection
         or scope == "all"
         or bool(fresh)
         or bool(state.waiting)
-        or any(actor.status is not Status.SUCCESS for actor in state.actors.values())
+        or any(_is_unfinished(state, actor) for actor in state.actors.values())
     )
 
 
@@ -67,14 +68,17 @@ def _take_up(d: Decision, actor: Actor, signal: s.Reopened, scope: ResumeScope) 
         actor = _count_again(d, actor, signal.heard[actor.spec.id])
     named = actor.spec.id in signal.fresh
     match actor.phase:
-        case Phase.QUEUED:
+        case Phase.QUEUED | Phase.PAUSED:
             if named and actor.attempt:
                 d.note(_requeued(d, actor, signal, again=True))
         case Phase.SETTLED:
-            if named or scope == "all" or (scope == "failed" and actor.status is not Status.SUCCESS):
+            waiting.released_by(d, actor.spec.id)  # if the old dispatcher came no more to it
+            if named or _is_wanted(d.state, actor, scope):
                 d.note(_requeued(d, actor, signal, again=actor.status is Status.SUCCESS))
         case Phase.TIDYING if not named:
             d.tidy(actor.spec.id)
+        case _ if _was_pausing(actor) and not named:
+            d.note(_paused(d, actor, signal))
         case _ if _was_over(actor) and not named:
             _end(d, actor)
         case _:
@@ -100,9 +104,44 @@ def _count_again(d: Decision, actor: Actor, heard: Heard) -> Actor:
     return d.actor(actor.spec.id)
 
 
+def _is_wanted(state: RunState, actor: Actor, scope: ResumeScope) -> bool:
+    """A settled actor that is wanted again; in a tree, ``all`` leaves it to the lead to spawn anew."""
+    if scope == "all" and (state.spec.tree is None or actor.role == "lead"):
+        return True
+    return scope in {"failed", "all"} and _is_unfinished(state, actor)
+
+
+def _is_unfinished(state: RunState, actor: Actor) -> bool:
+    """A settled actor that is worth another attempt.
+
+    In a tree that is the lead, and whom an operator's stop has cut short: how a worker ended, whoever leads it has
+    been told, and has answered for in its own way.
+    """
+    if actor.status is Status.SUCCESS:
+        return False
+    cut_short = actor.stopping is not None and actor.stopping.reason == "stop"
+    return state.spec.tree is None or actor.role == "lead" or cut_short
+
+
+def _was_pausing(actor: Actor) -> bool:
+    """Its order to pause outlives the dispatcher that carried it out."""
+    return actor.phase is Phase.FROZEN or actor.is_pausing
+
+
+def _paused(d: Decision, actor: Actor, signal: s.Reopened) -> t.ActorPaused:
+    return t.ActorPaused(
+        **d.about(actor.spec.id),
+        certificate=Certificate(exit_code=None),
+        usage=actor.usage,
+        cost_usd=actor.cost_usd,
+        log_offset=signal.log_sizes.get(actor.spec.id, 0),
+        resume=_can_resume(actor, signal),
+    )
+
+
 def _was_over(actor: Actor) -> bool:
-    """Its work had ended, or its time was up: only its process was still being ended."""
-    return actor.phase in HAS_PROCESS and actor.stopping is not None and actor.stopping.reason != "stop"
+    """Its work had ended, or its time was up, or it was cancelled: only its process was still being ended, or made."""
+    return actor.phase in HOLDS_SLOT and actor.stopping is not None and actor.stopping.reason != "stop"
 
 
 def _end(d: Decision, actor: Actor) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import assert_never
 
-from pitboss.core import admission, lifecycle, prices
+from pitboss.core import admission, approvals, calls, lifecycle, prices, waiting
 from pitboss.core.decision import Decision
 from pitboss.core.state import Actor
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
+from pitboss.model import tree_facts as t
 from pitboss.model.run import ActorId, Certificate, Failure, Phase, Usage
 
 EXPECTED = MappingProxyType(
@@ -24,6 +25,10 @@ EXPECTED = MappingProxyType(
         s.SpawnRefused: lifecycle.HAS_PROCESS,
         s.SessionReady: lifecycle.HAS_PROCESS,
         s.ToolCalled: lifecycle.HAS_PROCESS,
+        s.DeedAsked: lifecycle.HAS_PROCESS,
+        s.CallMade: lifecycle.HAS_PROCESS,
+        s.CallDropped: lifecycle.HAS_PROCESS,
+        s.SeatGiven: lifecycle.HAS_PROCESS,
         s.UsageGrew: lifecycle.HAS_PROCESS,
         s.ApiRetried: lifecycle.HAS_PROCESS,
         s.BackgroundChanged: lifecycle.HAS_PROCESS,
@@ -81,6 +86,14 @@ def _take(d: Decision, report: s.AnyReport, actor: Actor) -> None:  # noqa: C901
                     verdict="allow",
                 )
             )
+        case s.DeedAsked():
+            approvals.judge(d, report)
+        case s.CallMade():
+            calls.handle(d, report)
+        case s.CallDropped():
+            waiting.drop(d, report)
+        case s.SeatGiven(via=via):
+            d.note(t.SeatOpened(**about, taken_by=via))
         case s.UsageGrew(usage=usage):
             cost = _live_cost(actor, usage)
             d.note(f.UsageCounted(**about, usage=usage, cost_usd=cost))
@@ -170,24 +183,49 @@ def _turn_ended(d: Decision, report: s.TurnEnded, actor: Actor) -> None:
     )
     if actor.phase is Phase.STOPPING and actor.stopping and actor.stopping.rung is e.Rung.INTERRUPT:
         d.climb(report.actor)  # the interrupt has been answered: no need to wait its patience out
-    elif actor.phase in {Phase.STARTING, Phase.WORKING} and not actor.background:
-        d.begin_end(report.actor, "finished")
+    else:
+        after_turn(d, report.actor)
+
+
+def after_turn(d: Decision, who: ActorId) -> None:
+    """What follows when a session rests: it is told what waits for it, or its work has ended."""
+    actor = d.actor(who)
+    if actor.phase not in {Phase.STARTING, Phase.WORKING} or actor.turn is None:
+        return
+    if actor.inbox:
+        d.say_inbox(who)
+    elif not actor.background:
+        d.begin_end(who, "finished")
 
 
 def _process_gone(d: Decision, report: s.ProcessGone, actor: Actor) -> None:
+    cost = actor.cost_usd if report.usage == actor.usage else _live_cost(actor, report.usage)
+    if actor.stopping is not None and actor.stopping.reason == "pause" and report.certificate.complete:
+        about = d.about(report.actor)
+        d.note(
+            t.ActorPaused(
+                **about,
+                certificate=report.certificate,
+                usage=report.usage,
+                cost_usd=cost,
+                log_offset=report.log_size,
+                resume=True,
+            )
+        )
+        return
     d.note(
         f.ProcessEnded(
             **d.about(report.actor),
             certificate=report.certificate,
             usage=report.usage,
-            cost_usd=actor.cost_usd if report.usage == actor.usage else _live_cost(actor, report.usage),
+            cost_usd=cost,
             final_message=report.final_message,
             stderr_tail=report.stderr_tail,
             failure=report.failure,
             oddities=report.oddities,
         )
     )
-    ordered = actor.stopping is not None and actor.stopping.reason in {"stop", "timeout"}
+    ordered = actor.stopping is not None and actor.stopping.reason in {"stop", "cancel", "pause", "budget", "timeout"}
     if report.failure is not None and not ordered:
         _heed(d, report.failure)
     d.tidy(report.actor)

@@ -8,86 +8,38 @@ from __future__ import annotations
 
 from typing import assert_never
 
-import msgspec
 from msgspec.structs import replace
 
-from pitboss.core import lifecycle
-from pitboss.core.actor import Actor, Stopping, Worktree, adopted, requeued, stopped
-from pitboss.errors import OurFault
+from pitboss.core import leases, lifecycle, store, words
+from pitboss.core.actor import (
+    Actor,
+    Stopping,
+    Worktree,
+    adopted,
+    found,
+    layer_of,
+    paused,
+    requeued,
+    ruled,
+    spawned,
+    stopped,
+    thawed,
+    told,
+)
+from pitboss.core.run_state import Asked, Draining, RunState, Wait
+from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
+from pitboss.model import tree_facts as t
 from pitboss.model.run import (
     ActorId,
     Failure,
-    Frozen,
     Phase,
     RunSpec,
+    TaskSpec,
 )
+from pitboss.model.tree import CallId
 
-__all__ = ["Actor", "Draining", "RunState", "Stopping", "Worktree", "evolve"]
-
-
-class Draining(Frozen, frozen=True, kw_only=True):
-    """Nothing more is started."""
-
-    by: str
-    at: float
-    ordered: bool
-
-
-class RunState(Frozen, frozen=True, kw_only=True):
-    """Everything a decision may look at."""
-
-    run: RunSpec | None = None
-    pitboss_version: str = ""
-    claude_version: str | None = None
-    opened_at: float = 0.0
-    ended_at: float = 0.0
-    exit_code: int | None = None
-    was_interrupted: bool = False
-    actors: dict[ActorId, Actor] = msgspec.field(default_factory=dict)
-    """In manifest order, which is the order of starting."""
-    order: tuple[ActorId, ...] = ()
-    """Settled actors, in the order they settled."""
-    waiting: tuple[ActorId, ...] = ()
-    """Queued actors, in manifest order."""
-    live: tuple[ActorId, ...] = ()
-    """Actors that hold a slot, in the order they got it."""
-    guardian_pid: int | None = None
-    guardian_losses: int = 0
-    starts_limit: int = 0
-    throttled_until: float = 0.0
-    """When the next step of recovery is due; 0 while starting is not throttled."""
-    throttled_at: float = 0.0
-    """When the limit was last lowered."""
-    throttle_reason: str = ""
-    draining: Draining | None = None
-    interrupted: bool = False
-    """An operator ordered an end."""
-    stop_ordered: bool = False
-    artifacts_lost: tuple[str, ...] = ()
-    """What could not be written, ``<path>: <reason>`` each."""
-
-    @property
-    def spec(self) -> RunSpec:
-        """What was asked for; only before the first fact there is none."""
-        if self.run is None:
-            raise OurFault("the run was looked at before it was opened")
-        return self.run
-
-    @property
-    def live_actors(self) -> list[Actor]:
-        """The actors that hold a slot."""
-        return [self.actors[name] for name in self.live]
-
-    @property
-    def starting(self) -> int:
-        """How many actors have a slot but no ready session yet."""
-        return sum(actor.phase in lifecycle.IN_FLIGHT for actor in self.live_actors)
-
-    @property
-    def spent_usd(self) -> float:
-        """Money spent by every actor so far, as well as it is known."""
-        return sum(actor.all_cost_usd or 0.0 for actor in self.actors.values())
+__all__ = ["Actor", "Asked", "Draining", "RunState", "Stopping", "Wait", "Worktree", "evolve"]
 
 
 def evolve(state: RunState, fact: f.AnyFact) -> RunState:
@@ -96,14 +48,38 @@ def evolve(state: RunState, fact: f.AnyFact) -> RunState:
     Raises:
         lifecycle.IllegalStep: the fact contradicts the table of phases; the state is unchanged.
     """
-    if isinstance(fact, f.ActorFact):
-        actor = state.actors[fact.actor]
-        moved = _evolve_actor(actor, fact)
-        if moved.phase is not actor.phase:
-            lifecycle.check(fact.actor, actor.phase, moved.phase)
-            return _reindex(state, actor, moved)
-        return replace(state, actors=state.actors | {fact.actor: moved})
-    return _evolve_run(state, fact)
+    match fact:
+        case t.ActorSpawned(actor=name):
+            return replace(state, actors=state.actors | {name: spawned(fact)}, waiting=(*state.waiting, name))
+        case f.ActorAdopted(actor=name, spec=TaskSpec() as spec) if name not in state.actors:
+            joined = state.actors | {name: found(fact, spec)}
+            return evolve(replace(state, actors=joined, waiting=(*state.waiting, name)), fact)
+        case t.WaitBegan() | t.WaitEnded():
+            return replace(state, waits=_waits(state, fact))
+        case a.ApprovalRequested() | a.ApprovalTakenUp() | a.ApprovalDecided():
+            known = state.approvals.get(fact.request_id) if isinstance(fact, a.ApprovalTakenUp) else None
+            actor = ruled(state.actors[fact.actor], fact, known.ruling if known else None)
+            return _evolve_approval(replace(state, actors=state.actors | {fact.actor: actor}), fact)
+        case f.ActorFact():
+            actor = state.actors[fact.actor]
+            moved = _evolve_actor(actor, fact)
+            if moved.phase is not actor.phase:
+                lifecycle.check(fact.actor, actor.phase, moved.phase)
+                return _reindex(state, actor, moved)
+            return replace(state, actors=state.actors | {fact.actor: moved})
+        case _:
+            return _evolve_run(state, fact)
+
+
+def _waits(state: RunState, fact: t.WaitBegan | t.WaitEnded) -> dict[tuple[ActorId, CallId], Wait]:
+    key = (fact.actor, fact.call_id)
+    others = {other: wait for other, wait in state.waits.items() if other != key}
+    if isinstance(fact, t.WaitEnded):
+        return others
+    wait = Wait(
+        actor=fact.actor, attempt=fact.attempt, call_id=fact.call_id, awaited=fact.awaited, deadline=fact.deadline
+    )
+    return others | {key: wait}
 
 
 def _reindex(state: RunState, before: Actor, after: Actor) -> RunState:
@@ -122,7 +98,13 @@ def _reindex(state: RunState, before: Actor, after: Actor) -> RunState:
         live = tuple(other for other in live if other != name)
     if after.phase is Phase.SETTLED:
         order = (*order, name)
-    return replace(state, actors=state.actors | {name: after}, waiting=waiting, live=live, order=order)
+    waits = state.waits
+    if before.phase in lifecycle.HAS_PROCESS and after.phase not in lifecycle.HAS_PROCESS:
+        # A call ends with its caller. One that is only cut off is told what it waited for, and asks again.
+        cut = tuple(words.awaited(wait.awaited) for wait in waits.values() if wait.actor == name)
+        waits = {key: wait for key, wait in waits.items() if wait.actor != name}
+        after = replace(after, waited_for=cut or after.waited_for)
+    return replace(state, actors=state.actors | {name: after}, waiting=waiting, live=live, order=order, waits=waits)
 
 
 def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:
@@ -133,8 +115,8 @@ def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:
                 run=run,
                 opened_at=fact.at,
                 pitboss_version=fact.pitboss_version,
-                actors={spec.id: Actor(spec=spec) for spec in run.tasks},
-                waiting=tuple(spec.id for spec in run.tasks),
+                actors=_first_actors(run),
+                waiting=tuple(_first_actors(run)),
                 starts_limit=run.max_starts,
             )
         case f.RunReopened():
@@ -185,8 +167,45 @@ def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:
             return replace(state, ended_at=fact.at, exit_code=fact.exit_code, was_interrupted=fact.was_interrupted)
         case f.HandFailed() | f.NewsIgnored():
             return state
+        case t.StoreWritten() | t.StoreRemoved() | t.LeaseTaken() | t.LeaseOver():
+            return _evolve_shared(state, fact)
         case _:
             assert_never(fact)
+
+
+def _evolve_shared(state: RunState, fact: t.SharedFact) -> RunState:
+    match fact:
+        case t.StoreWritten(layer=layer, entry=entry):
+            return replace(state, stores=state.stores | {layer: store.evolved(state.store(layer), entry)})
+        case t.StoreRemoved(layer=layer, removed=removed):
+            return replace(state, stores=state.stores | {layer: store.evolved(state.store(layer), removed)})
+        case t.LeaseTaken(lease=lease):
+            return replace(state, leases=leases.evolved(state.leases, lease))
+        case t.LeaseOver(ended=ended):
+            return replace(state, leases=leases.evolved(state.leases, ended))
+        case _:
+            assert_never(fact)
+
+
+def _evolve_approval(state: RunState, fact: a.ApprovalFact) -> RunState:
+    if isinstance(fact, a.ApprovalRequested):
+        asked = Asked(approval=fact.approval, pending=fact.pending)
+        return replace(state, approvals=state.approvals | {fact.approval.request_id: asked})
+    asked = state.approvals[fact.request_id]
+    if isinstance(fact, a.ApprovalTakenUp):
+        asked = replace(asked, pending=fact.pending, heard=fact.heard)
+        return replace(state, approvals=state.approvals | {fact.request_id: asked})
+    asked = replace(asked, ruling=fact.ruling, heard=fact.heard)
+    opened = state.plans_approved
+    if asked.approval.kind == "plan" and fact.ruling.approved:
+        opened |= {layer_of(state.actors[fact.actor])}
+    return replace(state, approvals=state.approvals | {fact.request_id: asked}, plans_approved=opened)
+
+
+def _first_actors(run: RunSpec) -> dict[ActorId, Actor]:
+    if run.tree is not None:
+        return {run.tree.lead.id: Actor(spec=run.tree.lead, role="lead")}
+    return {spec.id: Actor(spec=spec) for spec in run.tasks}
 
 
 def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - a flat match
@@ -225,9 +244,11 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
         case f.ProcessStarted():
             return replace(actor, pid=fact.pid, process_at=fact.at)
         case f.SessionOpened():
-            return replace(actor, phase=Phase.WORKING if actor.phase is Phase.STARTING else actor.phase)
+            return replace(actor, phase=Phase.WORKING if actor.phase is Phase.STARTING else actor.phase, waited_for=())
         case f.ToolUsed():
-            return replace(actor, tool_calls=actor.tool_calls + 1, last_tool=f"{fact.tool} {fact.summary}".strip())
+            refused = None if fact.verdict == "allow" else actor.refused
+            last = f"{fact.tool} {fact.summary}".strip()
+            return replace(actor, tool_calls=actor.tool_calls + 1, last_tool=last, refused=refused)
         case f.UsageCounted():
             return replace(actor, usage=fact.usage, cost_usd=fact.cost_usd)
         case f.ApiPushedBack():
@@ -251,6 +272,31 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
             return replace(actor, silent_secs=0.0)
         case f.StopBegan():
             return stopped(actor, fact)
+        case t.ActorPaused():
+            return paused(actor, fact)
+        case t.ActorFrozen():
+            return replace(actor, phase=Phase.FROZEN, frozen_at=fact.at, pauses=actor.pauses + 1)
+        case t.ActorThawed():
+            return thawed(actor, fact.at)
+        case t.ActorContinued():
+            reprompts = actor.reprompts + fact.redirects
+            return replace(actor, phase=Phase.QUEUED, told=fact.prompt, waited_for=(), reprompts=reprompts)
+        case t.MessageSent(message=message):
+            return replace(actor, inbox=(*actor.inbox, message), reprompts=actor.reprompts + message.interrupts)
+        case t.InterruptAsked():
+            return replace(actor, interrupting=True)
+        case t.MessagesDelivered():
+            return told(actor)
+        case (
+            t.ActorSpawned()
+            | t.WaitBegan()
+            | t.WaitEnded()
+            | t.SeatOpened()
+            | a.ApprovalRequested()
+            | a.ApprovalTakenUp()
+            | a.ApprovalDecided()
+        ):
+            return actor  # what they change is the run's: see ``evolve``
         case f.RungReached():
             stopping = replace(
                 actor.stopping or Stopping(reason="failed"),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from types import MappingProxyType
 from typing import NamedTuple
 
+from pitboss.core import leases
 from pitboss.core.state import Actor, RunState
 from pitboss.model.effects import Rung
 from pitboss.model.run import Failure, Phase, Status
@@ -40,14 +41,18 @@ LADDERS = MappingProxyType(
         "finished": (Step(Rung.CLOSE_STDIN, 20.0), *_FORCE),
         "background": (Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
         "timeout": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
+        "cancel": (Step(Rung.INTERRUPT, 1.0), Step(Rung.CLOSE_STDIN, 1.0), *_FORCE),
+        "pause": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 5.0), *_FORCE),
+        "budget": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
         "stop": (Step(Rung.INTERRUPT, 1.0), Step(Rung.CLOSE_STDIN, 1.0), *_FORCE),
         "failed": _FORCE,
     }
 )
 """Reason for an end -> its ladder.
 
-``finished``: the work has ended. ``background``: it has, but shells it left behind go on. ``timeout`` and ``stop``
-interrupt first, so that the last turn's account is exact. ``failed``: nobody answers, force only.
+``finished``: the work has ended. ``background``: it has, but shells it left behind go on. ``timeout``, ``pause``,
+``budget`` and ``stop`` interrupt first, so that the last turn's account is exact. ``failed``: nobody answers, so only
+force helps.
 """
 
 QUIET_AFTER_BACKGROUND_SECS = 10.0
@@ -69,7 +74,8 @@ def deadlines(state: RunState) -> Iterator[Deadline]:
         if actor.phase in {Phase.FINISHING, Phase.STOPPING} and actor.stopping and actor.stopping.rung:
             yield Deadline(actor.stopping.patience_until, "rung", actor)
         if actor.phase in {Phase.STARTING, Phase.WORKING} and actor.process_at:
-            yield Deadline(actor.process_at + actor.spec.timeout_secs, "timeout", actor)
+            since = actor.process_at + actor.held_secs - actor.worked_secs
+            yield Deadline(since + actor.spec.timeout_secs, "timeout", actor)
         if actor.phase is Phase.WORKING and actor.turn is not None:
             yield from _after_turn(state, actor)
 
@@ -87,6 +93,14 @@ def next_deadline(state: RunState) -> float | None:
     due = [deadline.at for deadline in deadlines(state)]
     if state.throttled_until and not state.draining:
         due.append(state.throttled_until)
+    due += [
+        one.approval.expires_at
+        for one in state.approvals.values()
+        if one.ruling is None and one.approval.expires_at is not None
+    ]
+    due += [wait.deadline for wait in state.waits.values() if wait.deadline is not None]
+    if (expiry := leases.next_expiry(state.leases)) is not None:
+        due.append(expiry)
     return min(due, default=None)
 
 
@@ -104,15 +118,19 @@ def verdict(actor: Actor) -> Status:
     reason = actor.stopping.reason if actor.stopping else None
     if reason == "timeout":
         return Status.TIMED_OUT
-    if reason == "stop":
+    if reason in {"stop", "cancel", "pause"}:
         return Status.CANCELLED
+    if reason == "budget":
+        return Status.FAILED
     if actor.process_at == 0.0:
         return Status.SPAWN_FAILED
-    if actor.failure is None and actor.turn is not None and not actor.turn.is_error:
-        return Status.SUCCESS
-    if reason in {"finished", "background"} and actor.turn is not None and not actor.turn.is_error:
-        return Status.SUCCESS  # its work was done; only its process had to be helped out
-    return Status.FAILED
+    went_well = actor.turn is not None and not actor.turn.is_error
+    # Where its turn was fine its work was done, even if its process had to be helped out.
+    if not went_well or (actor.failure is not None and reason not in {"finished", "background"}):
+        return Status.FAILED
+    if actor.refused is not None:  # it has done nothing since: the refusal is how it ended
+        return Status.APPROVAL_TIMED_OUT if actor.refused.by == "expiry" else Status.APPROVAL_REJECTED
+    return Status.SUCCESS
 
 
 def explain(actor: Actor, status: Status) -> tuple[Failure | None, str]:
@@ -132,8 +150,16 @@ def explain(actor: Actor, status: Status) -> tuple[Failure | None, str]:
         case Status.TIMED_OUT:
             return Failure(kind="unknown", message=f"timed out after {actor.spec.timeout_secs} s"), note
         case Status.CANCELLED:
-            return Failure(kind="unknown", message="stopped by the operator"), note
+            return Failure(kind="unknown", message=_who_stopped(actor)), note
+        case Status.FAILED if actor.stopping and actor.stopping.reason == "budget":
+            return Failure(kind="budget_exceeded", message=actor.stopping.note), note
         case _:
             if actor.failure is None and actor.turn is not None:
                 return Failure(kind="unknown", message=actor.turn.text[:240]), note
             return actor.failure or Failure(kind="no_result", message="it ended without a result"), note
+
+
+def _who_stopped(actor: Actor) -> str:
+    if actor.role == "task" or not actor.stopping or not actor.stopping.note:
+        return "stopped by the operator"
+    return actor.stopping.note

@@ -6,19 +6,37 @@ from differs (the loop, or a replay of the journal).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeVar
 
+from msgspec.structs import replace
+
+from pitboss.core import layers, tree, words
+from pitboss.core.layers import LayerView, LeaseView
 from pitboss.core.state import Actor, RunState
 from pitboss.model import facts as f
+from pitboss.model import tree_facts as t
 from pitboss.model.records import RunRecord, TaskRecord
-from pitboss.model.run import ActorId, Failure, Frozen, Phase, SetAside, Status, Usage
+from pitboss.model.run import ActorId, Failure, Frozen, Phase, Role, SetAside, Status, Usage
+
+OUR_TOOLS = "mcp__pitboss__"
+"""How the real names of our own tools begin; left out where what an actor does is told in a phrase."""
 
 
 class ActorView(Frozen, frozen=True, kw_only=True):
     """One row of the floor."""
 
     id: ActorId
+    role: Role = "task"
+    parent: ActorId | None = None
+    label: str = ""
+    """What whoever spawned it calls it."""
+    name: str = ""
+    """What it is called for short: its label, or the beginning of its id."""
+    short_id: str = ""
+    """The shortest beginning of its id that is nobody else's."""
+    depth: int = 0
+    """0 for a task or the lead, one more for each who leads it."""
     phase: Phase
     status: Status | None
     attempt: int
@@ -75,20 +93,40 @@ class RunView(Frozen, frozen=True, kw_only=True):
     usage: Usage
     guarded: bool
     actors: tuple[ActorView, ...]
+    """In the order of the manifest; of a tree, each below whoever leads it."""
+    layers: tuple[LayerView, ...] = ()
+    """Of a tree: the lead's, then its sub-leads'."""
+    run_leases: tuple[LeaseView, ...] = ()
+    """Those that are one for the whole run."""
+    max_total_workers: int | None = None
 
     def count(self, *phases: Phase) -> int:
         """How many actors are in any of ``phases``."""
         return sum(actor.phase in phases for actor in self.actors)
 
     @property
+    def succeeded(self) -> int:
+        """How many actors have settled with success."""
+        return sum(actor.status is Status.SUCCESS for actor in self.actors)
+
+    @property
     def failed(self) -> int:
-        """How many actors have settled with anything but success."""
-        return sum(actor.status not in {None, Status.SUCCESS} for actor in self.actors)
+        """How many actors count as failed: of a tree, those cancelled do not unless its lead has failed."""
+        forgiven = any(actor.role == "lead" and actor.status in {None, Status.SUCCESS} for actor in self.actors)
+        return sum(
+            actor.status not in {None, Status.SUCCESS} and not (forgiven and actor.status is Status.CANCELLED)
+            for actor in self.actors
+        )
+
+    @property
+    def names(self) -> dict[ActorId, str]:
+        """What everybody is called for short."""
+        return {actor.id: actor.name or actor.id for actor in self.actors}
 
 
 def run_view(state: RunState) -> RunView:
     """The run as it stands."""
-    run, waits = state.spec, _waiting_for(state)
+    run = state.spec
     return RunView(
         run_id=run.run_id,
         name=display_name(run.name, run.manifest_path),
@@ -110,15 +148,33 @@ def run_view(state: RunState) -> RunView:
         spent_usd=state.spent_usd,
         usage=sum((actor.all_usage for actor in state.actors.values()), Usage()),
         guarded=state.guardian_pid is not None,
-        actors=tuple(actor_view(state, actor, waits) for actor in state.actors.values()),
+        actors=_actor_views(state),
+        layers=layers.layer_views(state),
+        run_leases=layers.run_leases(state),
+        max_total_workers=run.tree.max_total_workers if run.tree else None,
     )
 
 
-def actor_view(state: RunState, actor: Actor, waits: str) -> ActorView:
+def _actor_views(state: RunState) -> tuple[ActorView, ...]:
+    waits, names = _waiting_for(state), layers.names({name: actor.label for name, actor in state.actors.items()})
+    return in_tree_order([_actor_view(state, actor, waits, names) for actor in state.actors.values()])
+
+
+def in_tree_order(actors: Iterable[ActorView]) -> tuple[ActorView, ...]:
+    """Actors as a tree lists them, each with its depth and the names that set it apart from the others."""
+    rows = layers.in_tree_order(list(actors))
+    names, short = layers.names({row.id: row.label for row, _ in rows}), layers.short_ids(row.id for row, _ in rows)
+    return tuple(replace(row, depth=depth, name=names[row.id], short_id=short[row.id]) for row, depth in rows)
+
+
+def _actor_view(state: RunState, actor: Actor, waits: str, names: Mapping[ActorId, str]) -> ActorView:
     """One actor as it stands; ``waits`` says what a queued one waits for."""
     tree = actor.worktree
     return ActorView(
         id=actor.spec.id,
+        role=actor.role,
+        parent=actor.parent,
+        label=actor.label,
         phase=actor.phase,
         status=actor.status,
         attempt=actor.attempt,
@@ -129,7 +185,7 @@ def actor_view(state: RunState, actor: Actor, waits: str) -> ActorView:
         usage=actor.all_usage,
         cost_usd=actor.all_cost_usd,
         exit_code=actor.certificate.exit_code if actor.certificate else None,
-        doing=_doing(actor, waits),
+        doing=_doing(actor, waits, state, names),
         tool_calls=actor.tool_calls,
         retries=actor.retries,
         silent_secs=actor.silent_secs,
@@ -152,7 +208,12 @@ def _branch(actor: Actor) -> str | None:
     return None if actor.worktree.branch_deleted else actor.worktree.branch
 
 
-def _doing(actor: Actor, waits: str) -> str:
+def doing(state: RunState, actor: Actor) -> str:
+    """What an actor does, or waits for, in one phrase."""
+    return _doing(actor, _waiting_for(state), state)
+
+
+def _doing(actor: Actor, waits: str, state: RunState, names: Mapping[ActorId, str] = words.NO_NAMES) -> str:
     match actor.phase:
         case Phase.QUEUED:
             return waits
@@ -165,7 +226,13 @@ def _doing(actor: Actor, waits: str) -> str:
                 return f"silent for {actor.silent_secs:.0f} s"
             if actor.turn is not None and actor.background:
                 return f"waiting for {', '.join(actor.background)}"
-            return actor.last_tool or "thinking"
+            if awaited := [wait.awaited for wait in state.waits.values() if wait.actor == actor.spec.id]:
+                return f"waits for {' and '.join(words.awaited(each, names) for each in awaited)}"
+            return actor.last_tool.removeprefix(OUR_TOOLS) or "thinking"
+        case Phase.FROZEN:
+            return "frozen"
+        case Phase.PAUSED:
+            return "paused"
         case Phase.FINISHING:
             return "leaving"
         case Phase.STOPPING:
@@ -182,13 +249,15 @@ def _waiting_for(state: RunState) -> str:
         return f"never started: {state.draining.by}"
     if state.guardian_pid is None:
         return "waits for the guardian"
-    if len(state.live) >= state.spec.max_parallel:
+    if state.spec.tree is None and len(state.live) >= state.spec.max_parallel:
         return "waits for a slot"
     if state.throttled_until and state.starts_limit < state.spec.max_starts:
         return f"waits: {state.throttle_reason}"
     if state.starting >= state.starts_limit:
         return "waits for others to start"
-    return "waits for money that others hold" if state.spec.budget_usd is not None else "starts next"
+    # In a tree the money was asked for at the spawn; whoever waits there waits for nothing but the start.
+    is_poor = state.spec.tree is None and state.spec.budget_usd is not None
+    return "waits for money that others hold" if is_poor else "starts next"
 
 
 def display_name(name: str | None, manifest_path: str) -> str | None:
@@ -208,18 +277,26 @@ def task_record(state: RunState, actor_id: ActorId) -> TaskRecord:
         task_id=actor_id,
         status=actor.status or Status.FAILED,
         exit_code=actor.certificate.exit_code if actor.certificate else None,
-        started_at=actor.first_at,
+        started_at=actor.first_at or actor.spawned_at or actor.ended_at,
         ended_at=actor.ended_at,
         worktree_path=actor.worktree.path if actor.worktree else None,
         log_path=_log_path(state, actor_id),
         usage=actor.all_usage,
         session_id=(actor.session_id or None) if actor.process_at or actor.resume or actor.adopted else None,
         final_message=actor.final_message,
-        model=actor.spec.model,
+        model=actor.spec.model or None,
         failure=actor.failure,
         cost_usd=actor.all_cost_usd,
         set_aside=actor.set_aside,
         note=actor.note,
+        parent_task_id=actor.parent,
+        pause_count=actor.pauses,
+        reprompt_count=actor.reprompts,
+        approvals_requested=actor.asked,
+        approvals_approved=actor.approved,
+        approvals_rejected=actor.rejected,
+        branch=_branch(actor),
+        label=actor.label,
     )
 
 
@@ -236,6 +313,7 @@ def run_record(state: RunState) -> RunRecord:
         ended_at=state.ended_at,
         was_interrupted=state.was_interrupted,
         tasks=tuple(task_record(state, actor) for actor in state.order),
+        failed=tree.failed(state),
         not_started=state.waiting,
         rehearsal=run.rehearsal,
     )
@@ -275,18 +353,38 @@ SHARED = (
 def story(entries: Iterable[Entry], actor: ActorId) -> list[Entry]:
     """Everything that happened to ``actor``, and what of the run as a whole bears on it, oldest first.
 
-    Causes are followed back: a fact that led to one of the actor's is part of its story. What led to a fact about the
-    whole run is not, or every story would tell how the last actor ended.
+    What it wrote to a store and which leases it had is its own too. Causes are followed back: a fact that led to one of
+    the actor's is part of its story. What led to a fact about the whole run is not, or every story would tell how the
+    last actor ended.
     """
     all_entries = list(entries)
     by_seq = {entry.seq: entry for entry in all_entries}
+    leases = {
+        entry.fact.lease.lease_id
+        for entry in all_entries
+        if isinstance(entry.fact, t.LeaseTaken) and entry.fact.lease.holder == actor
+    }
     wanted: set[int] = set()
     for entry in all_entries:
         if isinstance(entry.fact, SHARED):
             wanted.add(entry.seq)
             continue
-        link = entry if getattr(entry.fact, "actor", None) == actor else None
+        link = entry if _is_about(entry.fact, actor, leases) else None
         while link is not None and link.seq not in wanted:
             wanted.add(link.seq)
             link = by_seq.get(link.cause)
     return [entry for entry in all_entries if entry.seq in wanted]
+
+
+def _is_about(fact: f.AnyFact, actor: ActorId, leases: set[str]) -> bool:
+    match fact:
+        case t.StoreWritten(entry=entry):
+            return entry.written_by == actor
+        case t.StoreRemoved(removed=removed):
+            return removed.removed_by == actor
+        case t.LeaseTaken(lease=lease):
+            return lease.lease_id in leases
+        case t.LeaseOver(ended=ended):
+            return ended.lease_id in leases
+        case _:
+            return getattr(fact, "actor", None) == actor

@@ -1,8 +1,7 @@
-"""One agent session: a process spoken to over its own pipes, from its start to its death certificate.
+"""The sessions of a run: the hands of everything that is asked of one, and a look at what Claude Code has left.
 
-The hand of ``StartSession`` and ``Press``. What is said on the pipe is ``wire.claude``'s business, how a process is
-started and ended ``drivers.process``'s; this file joins them, answers what must be answered at once, and reports.
-It never decides when a session ends: the core does, rung by rung.
+What one session is while it lives is ``drivers.claude_session``'s. Nothing here decides when a session ends: the core
+does, rung by rung.
 """
 
 from __future__ import annotations
@@ -10,46 +9,54 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import assert_never
 
+from pitboss.drivers.claude_session import Clock, LiveSession, Minted
 from pitboss.drivers.cookies import Census
-from pitboss.drivers.process import Child, bury
-from pitboss.drivers.session_log import Scribe, SessionLog
+from pitboss.drivers.process import Child
+from pitboss.drivers.session_log import Scribe
 from pitboss.errors import WorldError
 from pitboss.model import signals as s
-from pitboss.model.about import About
-from pitboss.model.effects import Emit, Press, ProbeClaude, Rung, StartSession
-from pitboss.model.run import ActorId, Session, TurnResult
+from pitboss.model.effects import (
+    AnswerCall,
+    AnswerDeed,
+    Emit,
+    Freeze,
+    Interrupt,
+    Press,
+    ProbeClaude,
+    StartSession,
+    Tell,
+    Thaw,
+)
+from pitboss.model.run import ActorId
 from pitboss.wire import claude as wire
-from pitboss.wire import mcp
 
-USAGE_EVERY_SECS = 1.0
-"""Tokens of a running turn are reported at most this often."""
-
-DRAIN_SECS = 5.0
-"""How long the pipes may stay open once every process that could write to them is gone."""
+__all__ = ["ClaudeSessions", "Minted", "has_transcript", "probe"]
 
 PROBE_SECS = 20.0
 """How long ``claude --version`` may take."""
-
-Clock = Callable[[], float]
 
 
 class ClaudeSessions:
     """Holds every live session of a run."""
 
-    def __init__(
-        self, clock: Clock, census: Census, inherited: Mapping[str, str], tools: Sequence[mcp.Tool] = ()
-    ) -> None:
+    def __init__(self, clock: Clock, census: Census, inherited: Mapping[str, str], mint: Callable[[], Minted]) -> None:
+        """Prepare to hold sessions.
+
+        Args:
+            clock: What time it is.
+            census: Who runs on this machine.
+            inherited: The environment of every session, before its own.
+            mint: Gives fresh ids, for what a tool call may bring into being.
+        """
         self._clock = clock
         self._census = census
         self._inherited = inherited
-        self._tools = tuple(tools)
+        self._mint = mint
         self._scribe = Scribe()
-        self._live: dict[tuple[ActorId, int], _Live] = {}
+        self._live: dict[tuple[ActorId, int], LiveSession] = {}
 
     async def start(self, effect: StartSession, emit: Emit) -> None:
         """Start a session, hold it, and report everything of it until its processes are gone."""
@@ -57,7 +64,7 @@ class ClaudeSessions:
         key = (session.actor, session.attempt)
         if key in self._live:
             return  # asked twice: it is being held already
-        live = _Live(session, self._clock, emit, self._tools)
+        live = LiveSession(session, self._clock, emit, self._mint)
         self._live[key] = live
         try:
             environment = wire.environment(session, self._inherited, is_root=os.geteuid() == 0)
@@ -71,249 +78,45 @@ class ClaudeSessions:
         if live is not None:
             live.press(effect.rung)
 
+    async def answer(self, effect: AnswerCall, _emit: Emit) -> None:
+        """Answer a tool call; the answer of one that is not waited for any more is dropped."""
+        live = self._live.get((effect.actor, effect.attempt))
+        if live is not None:
+            live.answer(effect)
+
+    async def answer_deed(self, effect: AnswerDeed, _emit: Emit) -> None:
+        """Let a tool call of a session run, or refuse it."""
+        live = self._live.get((effect.actor, effect.attempt))
+        if live is not None:
+            live.answer_deed(effect)
+
+    async def tell(self, effect: Tell, _emit: Emit) -> None:
+        """Say something in a session."""
+        live = self._live.get((effect.actor, effect.attempt))
+        if live is not None:
+            live.tell(effect.text)
+
+    async def interrupt(self, effect: Interrupt, _emit: Emit) -> None:
+        """End a session's turn."""
+        live = self._live.get((effect.actor, effect.attempt))
+        if live is not None:
+            live.interrupt()
+
+    async def freeze(self, effect: Freeze, _emit: Emit) -> None:
+        """Have the processes of a session stand still."""
+        live = self._live.get((effect.actor, effect.attempt))
+        if live is not None:
+            await live.stand_still(self._census)
+
+    async def thaw(self, effect: Thaw, _emit: Emit) -> None:
+        """Have the processes of a session go on."""
+        live = self._live.get((effect.actor, effect.attempt))
+        if live is not None:
+            await live.go_on(self._census)
+
     def close(self) -> None:
         """End what works for all sessions; none lives any more."""
         self._scribe.close()
-
-
-class _Live:
-    """One session while it lives."""
-
-    def __init__(self, session: Session, clock: Clock, emit: Emit, tools: tuple[mcp.Tool, ...]) -> None:
-        self._session = session
-        self._clock = clock
-        self._emit = emit
-        self._tools = tools
-        self._talk = wire.Conversation(session)
-        self._child: Child | None = None
-        self._ending: Rung | None = None
-        """The last rung pressed; a session that is being ended is not given its prompt any more."""
-        self._result: TurnResult | None = None
-        self._usage_due: asyncio.TimerHandle | None = None
-        self._usage: wire.UsageSeen | None = None
-        self._heard_at = clock()
-        self._silence: asyncio.TimerHandle | None = None
-        self._stalled = False
-
-    async def hold(self, environment: Mapping[str, str], census: Census, scribe: Scribe) -> None:
-        """From the start of the process to its death certificate."""
-        try:
-            log = await SessionLog.open(scribe, Path(self._session.log_dir), self._log_lost)
-        except OSError as problem:
-            self._emit(s.SpawnRefused(**self._about(), message=f"its log cannot be opened: {problem}"))
-            return
-        try:
-            await self._hold_process(environment, census, log)
-        finally:
-            self._forget_usage()
-            if self._silence is not None:
-                self._silence.cancel()
-            await log.close()
-
-    async def _hold_process(self, environment: Mapping[str, str], census: Census, log: SessionLog) -> None:
-        try:
-            child = await Child.start(
-                wire.command(self._session, tools=self._tools, mcp_config=self._write_servers()),
-                cwd=self._session.cwd,
-                env=environment,
-                on_stdout=lambda chunk: self._hear(chunk, log),
-                on_stderr=log.err,
-            )
-        except (WorldError, OSError) as problem:
-            self._emit(s.SpawnRefused(**self._about(), message=str(problem)))
-            return
-        self._child = child
-        try:
-            self._emit(s.ProcessUp(**self._about(), pid=child.pid))
-            child.write(self._talk.hello())
-            if self._ending is not None:
-                self.press(self._ending)
-            self._watch_silence()
-            await self._see_it_out(child, census, log)
-        except asyncio.CancelledError:
-            # The loop itself has failed: nobody will climb the ladder, so the last rung is pressed here.
-            child.signal(signal.SIGKILL)
-            await asyncio.shield(bury(child, self._session.cookie, census))
-            raise
-
-    def _write_servers(self) -> str | None:
-        """Put the MCP servers, which may hold secrets, where only we can read them: not into the arguments."""
-        servers = wire.servers(self._session, self._tools)
-        if not servers:
-            return None
-        path = Path(self._session.log_dir, "mcp-config.json")
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(servers)
-        return str(path)
-
-    async def _see_it_out(self, child: Child, census: Census, log: SessionLog) -> None:
-        code, number = await child.wait()
-        certificate = await bury(child, self._session.cookie, census)
-        await child.drain(DRAIN_SECS)
-        for event in self._talk.eof():
-            self._answer(event)
-        self._tell_usage()
-        await log.flush()
-        tail = log.stderr_tail.decode(errors="replace")
-        now = self._clock()
-        failure = wire.classify(self._result, code, number, tail, now=now, utc_offset_secs=_utc_offset(now))
-        self._emit(
-            s.ProcessGone(
-                **self._about(),
-                certificate=certificate,
-                usage=self._talk.usage,
-                final_message=self._talk.final_message,
-                stderr_tail=tail[-1000:],
-                failure=failure,
-                oddities=dict(self._talk.oddities),
-            )
-        )
-
-    def press(self, rung: Rung) -> None:
-        """Climb one rung; a process that does not exist yet will meet it as soon as it does."""
-        self._ending = rung
-        child = self._child
-        if child is None:
-            return
-        match rung:
-            case Rung.CLOSE_STDIN:
-                child.close_stdin()
-            case Rung.INTERRUPT:
-                child.write(self._talk.interrupt())
-            case Rung.TERM:
-                child.signal(signal.SIGTERM)
-            case Rung.KILL:
-                child.signal(signal.SIGKILL)
-            case _:
-                assert_never(rung)
-
-    # what comes from the process
-
-    def _hear(self, chunk: bytes, log: SessionLog) -> None:
-        log.out(chunk)
-        self._heard_at = self._clock()
-        if self._stalled:
-            self._stalled = False
-            self._emit(s.Spoke(**self._about()))
-        for event in self._talk.feed(chunk):
-            self._answer(event)
-
-    def _answer(self, event: wire.Event) -> None:
-        """Answer what waits for an answer, report the rest."""
-        match event:
-            case wire.Ready(claude_version=version):
-                if self._ending is None:
-                    self._say(self._talk.prompt(self._session.prompt))
-                self._emit(s.SessionReady(**self._about(), claude_version=version))
-            case wire.Refused():
-                self.press(Rung.TERM)
-            case wire.ToolAsked():
-                self._say(self._talk.allow(event.request_id))
-                self._called(event)
-            case wire.PermissionAsked():
-                self._say(self._talk.permit(event.request_id, event.input))
-                self._called(event)
-            case wire.McpAsked(request_id=request_id, message=message):
-                self._say(self._talk.mcp_answer(request_id, self._serve(message)))
-            case wire.Unanswerable(request_id=request_id, subtype=subtype):
-                self._say(self._talk.refuse(request_id, f"Pitboss does not know requests of kind {subtype}."))
-            case wire.ToolCancelled():
-                pass  # every call is answered at once, so none is ever pending
-            case wire.UsageSeen():
-                self._note_usage(event)
-            case wire.Retrying(status=status, delay_secs=delay, error=error):
-                report = s.ApiRetried(**self._about(), status=status, delay_secs=delay, error=error)
-                self._emit(report)
-            case wire.Background(tasks=tasks):
-                self._emit(s.BackgroundChanged(**self._about(), tasks=tasks))
-            case wire.Ended():
-                self._turn_ended(event)
-            case _:
-                assert_never(event)
-
-    def _called(self, event: wire.ToolAsked | wire.PermissionAsked) -> None:
-        self._emit(
-            s.ToolCalled(
-                **self._about(),
-                tool=event.tool,
-                summary=event.summary,
-                tool_use_id=event.tool_use_id,
-                subagent=event.subagent,
-            )
-        )
-
-    def _serve(self, message: wire.JsonObject) -> wire.JsonObject:
-        answer = mcp.answer(message, self._tools)
-        if isinstance(answer, mcp.Call):
-            return mcp.result(answer.call_id, mcp.tool_text(f"{answer.tool} has no one to carry it out", is_error=True))
-        return answer
-
-    def _turn_ended(self, event: wire.Ended) -> None:
-        self._forget_usage()
-        self._result = event.result
-        self._emit(
-            s.TurnEnded(
-                **self._about(),
-                result=event.result,
-                usage=event.usage,
-                final_message=event.final_message,
-            )
-        )
-
-    # tokens, at most once in a while
-
-    def _note_usage(self, event: wire.UsageSeen) -> None:
-        self._usage = event
-        if self._usage_due is None:
-            self._usage_due = asyncio.get_running_loop().call_later(USAGE_EVERY_SECS, self._tell_usage)
-
-    def _tell_usage(self) -> None:
-        seen = self._usage
-        self._forget_usage()
-        if seen is not None:
-            self._emit(
-                s.UsageGrew(
-                    **self._about(),
-                    usage=seen.usage,
-                    model=seen.model,
-                )
-            )
-
-    def _forget_usage(self) -> None:
-        self._usage = None
-        if self._usage_due is not None:
-            self._usage_due.cancel()
-            self._usage_due = None
-
-    # silence
-
-    def _watch_silence(self) -> None:
-        """Look again when the present silence would be too long; nothing is done for each line that comes."""
-        quiet = self._clock() - self._heard_at
-        if quiet >= self._session.silence_secs:
-            if not self._stalled:
-                self._stalled = True
-                self._emit(s.Silent(**self._about(), secs=quiet))
-            quiet = 0.0
-        wait = max(0.05, self._session.silence_secs - quiet)
-        self._silence = asyncio.get_running_loop().call_later(wait, self._watch_silence)
-
-    def _about(self) -> About:
-        """What every report says: when, and about which attempt of whom."""
-        return {"at": self._clock(), "actor": self._session.actor, "attempt": self._session.attempt}
-
-    def _log_lost(self, path: str, message: str) -> None:
-        self._emit(s.ArtifactFailed(at=self._clock(), path=path, message=message))
-
-    def _say(self, words: bytes) -> None:
-        if self._child is not None:
-            self._child.write(words)
-
-
-def _utc_offset(now: float) -> int:
-    """How far local time is ahead of UTC, in seconds: the CLI names reset times in local time."""
-    return time.localtime(now).tm_gmtoff
 
 
 def has_transcript(session_id: str, env: Mapping[str, str]) -> bool:

@@ -87,6 +87,11 @@ class LogFile:
             if lost is not None:
                 lost(str(self._path), f"{problem.strerror}: part of the agent's output is not in this file")
 
+    @property
+    def size(self) -> int:
+        """How long it is now, in bytes."""
+        return os.fstat(self._descriptor).st_size
+
     def close(self) -> None:
         """Give the file back."""
         os.close(self._descriptor)
@@ -133,6 +138,11 @@ class SessionLog:
         """Append to ``stderr.log`` and remember its end."""
         self._scribe.write(self._err, chunk)
         self.stderr_tail = (self.stderr_tail + chunk)[-TAIL_BYTES:]
+
+    @property
+    def size(self) -> int:
+        """How long ``stdout.log`` is now, in bytes; exact after a ``flush``."""
+        return self._out.size
 
     async def flush(self) -> None:
         """Return once everything has been handed to the system."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -21,6 +22,7 @@ from pitboss.journal.lock import is_held
 from pitboss.journal.reader import last_entries
 from pitboss.journal.rundir import RunDir
 from pitboss.model.facts import ArtifactLost, HandFailed, NewsIgnored, RunEnded
+from pitboss.model.records import TaskRecord
 from pitboss.model.run import Status
 from pitboss.wire.artifacts import RunDigest, decode_digest, decode_meta, decode_tasks, digest_from_ends, display_name
 from pitboss.wire.scalars import from_timestamp
@@ -188,8 +190,17 @@ def _unfinished(run: RunDir, state: State) -> RunEntry:
     except FileNotFoundError:
         records, damaged = [], 0
     total = max(len(records) + damaged, len(_directories(run.tasks)))
-    failed = sum(record.status is not Status.SUCCESS for record in records)
-    return RunEntry(run.run_id, run.path, state, _started_at(run.path), total, failed, name=_name(run))
+    return RunEntry(run.run_id, run.path, state, _started_at(run.path), total, _failed(records), name=_name(run))
+
+
+def _failed(records: Sequence[TaskRecord]) -> int:
+    """As a summary will count them: of a tree, those cancelled have not failed unless its lead has."""
+    is_tree = any(record.parent_task_id for record in records)
+    forgiven = is_tree and all(one.parent_task_id or one.status is Status.SUCCESS for one in records)
+    return sum(
+        record.status is not Status.SUCCESS and not (forgiven and record.status is Status.CANCELLED)
+        for record in records
+    )
 
 
 def _is_ours(run: RunDir) -> bool:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from pitboss.errors import WorldError
 from pitboss.journal.rundir import RunDir
@@ -20,7 +23,16 @@ from pitboss.wire.artifacts import RunMeta, decode_meta, decode_run, decode_task
 from pitboss.wire.resolved import Resolved, decode_resolved
 from pitboss.wire.scalars import from_timestamp
 
-__all__ = ["Legacy", "branch_of", "default_name", "is_legacy", "read_legacy", "sibling_worktree"]
+__all__ = [
+    "Legacy",
+    "Subleads",
+    "branch_of",
+    "default_name",
+    "is_legacy",
+    "read_legacy",
+    "read_subleads",
+    "sibling_worktree",
+]
 
 _FIRST_OF_OURS = (0, 10)
 
@@ -33,7 +45,7 @@ class Legacy(NamedTuple):
     resolved_problem: str
     """Why ``resolved`` is missing; empty if it is there."""
     records: tuple[TaskRecord, ...]
-    """In the order the actors ended. One that was sent on has a record for each time; the last one counts."""
+    """In the order the actors ended. One that was sent on has a record for each time."""
     started_at: float
     ended_at: float
     """0 if it did not end: then it has no summary."""
@@ -43,12 +55,67 @@ class Legacy(NamedTuple):
 
     @property
     def latest(self) -> dict[ActorId, TaskRecord]:
-        """The record that counts for each actor, in the order of those."""
+        """The record that counts for each actor, the last one, in the order of those.
+
+        Tokens and money are those of all its records: each tells of one process alone.
+        """
         found: dict[ActorId, TaskRecord] = {}
         for record in self.records:
-            found.pop(record.task_id, None)
-            found[record.task_id] = record
+            earlier = found.pop(record.task_id, None)
+            found[record.task_id] = record if earlier is None else _joined(earlier, record)
         return found
+
+
+def _joined(earlier: TaskRecord, later: TaskRecord) -> TaskRecord:
+    again = earlier.ended_at == later.ended_at  # the same one, written twice
+    costs = [record.cost_usd for record in (earlier, later) if record.cost_usd is not None]
+    return replace(
+        later,
+        started_at=earlier.started_at,
+        worktree_path=later.worktree_path or earlier.worktree_path,  # a worker that was sent on was told of none
+        usage=earlier.usage if again else earlier.usage + later.usage,
+        cost_usd=earlier.cost_usd if again else sum(costs) if costs else None,
+    )
+
+
+class Subleads(NamedTuple):
+    """What ``subleads.jsonl`` says."""
+
+    sessions: dict[str, str]
+    """Sub-lead -> its session, which is only a claim; of several lines the last counts."""
+    damaged: int
+    """Lines that could not be read, or name nobody."""
+
+
+class _SubleadLine(msgspec.Struct):
+    sublead_id: str
+    session_id: str
+
+
+def read_subleads(path: Path, is_session: Callable[[str], object]) -> Subleads:
+    """The sub-leads whose end 0.9 has noted.
+
+    Args:
+        path: The file; one that is not there has no lines.
+        is_session: What a session's id must pass.
+    """
+    sessions: dict[str, str] = {}
+    damaged = 0
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError:
+        lines = []
+    for text in filter(bytes.strip, lines):
+        try:
+            line = msgspec.json.decode(text, type=_SubleadLine)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            damaged += 1
+            continue
+        if line.sublead_id and is_session(line.session_id):
+            sessions[line.sublead_id] = line.session_id
+        else:
+            damaged += 1
+    return Subleads(sessions, damaged)
 
 
 def is_legacy(run: RunDir) -> bool:
@@ -119,7 +186,7 @@ def _resolved(run: RunDir) -> tuple[Resolved | None, str]:
 
 
 def default_name(actor: str, run_id: str, role: str = "") -> str:
-    """What 0.9 called a task's worktree, and its branch unless the manifest named one."""
+    """What 0.9 called an actor's worktree, and its branch unless it was given one; ``role`` is as in ``lead-``."""
     return f"pitboss-{role}{actor}-{run_id}"
 
 
@@ -133,7 +200,7 @@ def branch_of(actor: str, run_id: str, worktree: str) -> str | None:
     return next((known for known in _names(actor, run_id) if name.endswith(f"-{known}")), None)
 
 
-def sibling_worktree(actor: str, run_id: str, directory: str) -> Path:
-    """Where 0.9 put the worktree of a task: beside the repository."""
+def sibling_worktree(actor: str, run_id: str, directory: str, role: str = "") -> Path:
+    """Where 0.9 put the worktree of a task or a lead: beside the repository."""
     repository = Path(directory)
-    return repository.with_name(f"{repository.name}-{default_name(actor, run_id)}")
+    return repository.with_name(f"{repository.name}-{default_name(actor, run_id, role)}")

@@ -15,11 +15,20 @@ from pitboss.errors import WorldError
 from pitboss.journal.appender import Appender
 from pitboss.journal.disk import disk_errors
 from pitboss.journal.rundir import RunDir
-from pitboss.model.effects import Emit, PublishRun, PublishTask, PublishTasks, PublishWorktree
+from pitboss.model.effects import (
+    Emit,
+    PublishRun,
+    PublishStore,
+    PublishSubleads,
+    PublishTask,
+    PublishTasks,
+    PublishWorktree,
+)
 from pitboss.model.records import TaskRecord
 from pitboss.model.signals import ArtifactFailed, ArtifactWritten
 from pitboss.wire.artifacts import decode_tasks, encode_run, encode_task
-from pitboss.wire.scalars import to_timestamp
+from pitboss.wire.scalars import to_json, to_timestamp
+from pitboss.wire.store_dump import encode_store
 
 __all__ = ["ArtifactHand"]
 
@@ -97,6 +106,24 @@ class ArtifactHand:
             emit(self._failed(self._run.summary, error))
         else:
             emit(ArtifactWritten(at=self._clock(), path=str(self._run.summary)))
+
+    async def publish_store(self, effect: PublishStore, emit: Emit) -> None:
+        """Puts ``shared-store.json`` in place, whole."""
+        await self._put(self._run.shared_store, encode_store(effect), emit)
+
+    async def publish_subleads(self, effect: PublishSubleads, emit: Emit) -> None:
+        """Writes ``subleads.jsonl`` anew: one line for each sub-lead."""
+        pairs = effect.sessions.items()
+        lines = [to_json({"session_id": session, "sublead_id": name}) + b"\n" for name, session in pairs]
+        await self._put(self._run.subleads, b"".join(lines), emit)
+
+    async def _put(self, path: Path, data: bytes, emit: Emit) -> None:
+        try:
+            await asyncio.to_thread(self._run.disk.write_atomic, path, data)
+        except WorldError as error:
+            emit(self._failed(path, error))
+        else:
+            emit(ArtifactWritten(at=self._clock(), path=str(path)))
 
     def close(self) -> None:
         """Closes ``summary.jsonl``."""

@@ -104,6 +104,16 @@ class RunDir:
         return self.path / "manifest.snapshot.toml"
 
     @property
+    def shared_store(self) -> Path:
+        """What the stores and leases were at the end, if the manifest asks for it."""
+        return self.path / "shared-store.json"
+
+    @property
+    def subleads(self) -> Path:
+        """The session of every sub-lead that has ended."""
+        return self.path / "subleads.jsonl"
+
+    @property
     def worktrees(self) -> Path:
         """Where worktrees go unless the manifest says otherwise."""
         return self.path / "worktrees"
@@ -117,6 +127,11 @@ class RunDir:
     def control_socket(self) -> Path:
         """Where operators reach a live run when there is no runtime directory."""
         return self.path / "control.sock"
+
+    @property
+    def control_path(self) -> Path:
+        """Says where the socket of a live run really is; see ``services.place``."""
+        return self.path / "control.path"
 
     def task(self, actor: str) -> Path:
         """The folder of one actor."""

@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 from pitboss.manifest.findings import Findings, shown
 from pitboss.manifest.positions import Path
-from pitboss.manifest.resolve import Plan
 from pitboss.manifest.schema import Manifest
 from pitboss.manifest.surroundings import PathKind, Surroundings
-from pitboss.model.run import TaskSpec
+from pitboss.model.run import RunSpec, TaskSpec
 
 __all__ = ["LONGEST_ID", "check_actors", "check_environment", "check_id", "check_places"]
 
@@ -32,23 +31,23 @@ class _Placed(NamedTuple):
     subject: Path
 
 
-def _actors(plan: Plan) -> Iterator[_Placed]:
-    for index, task in enumerate(plan.run.tasks):
+def _actors(run: RunSpec) -> Iterator[_Placed]:
+    for index, task in enumerate(run.tasks):
         yield _Placed(task, ("task", index))
-    if plan.lead is not None:
-        yield _Placed(plan.lead, ("lead",))
+    if run.tree is not None:
+        yield _Placed(run.tree.lead, ("lead",))
 
 
-def check_actors(manifest: Manifest, plan: Plan, findings: Findings) -> None:
+def check_actors(manifest: Manifest, run: RunSpec, findings: Findings) -> None:
     """Everything about tasks and the lead that can be told without looking at the disk."""
     _check_modes(manifest, findings)
-    for actor in _actors(plan):
+    for actor in _actors(run):
         _check_actor(actor, findings)
     check_environment(manifest.defaults.env, ("defaults", "env"), findings)
     _check_tools(manifest.defaults.tools, ("defaults", "tools"), findings)
     _check_model(manifest.defaults.model, ("defaults", "model"), findings)
-    _check_unique(plan, findings)
-    _check_branches_apart(plan, findings)
+    _check_unique(run, findings)
+    _check_branches_apart(run, findings)
 
 
 def _check_modes(manifest: Manifest, findings: Findings) -> None:
@@ -124,10 +123,10 @@ def _check_model(model: str, subject: Path, findings: Findings) -> None:
         findings.error(f"{findings.name(subject)} {shown(model)} is not the name of a model", subject)
 
 
-def _check_unique(plan: Plan, findings: Findings) -> None:
+def _check_unique(run: RunSpec, findings: Findings) -> None:
     """No two tasks of one name; names that differ only by case share a folder on some file systems."""
     seen: dict[str, _Placed] = {}
-    for actor in _actors(plan):
+    for actor in _actors(run):
         own_id = actor.spec.id
         first = seen.setdefault(own_id.casefold(), actor)
         if first is actor or not own_id.strip():
@@ -145,10 +144,10 @@ def _see(findings: Findings, path: Path) -> str:
     return f" (first in line {place.line})" if place else ""
 
 
-def _check_branches_apart(plan: Plan, findings: Findings) -> None:
+def _check_branches_apart(run: RunSpec, findings: Findings) -> None:
     """No two worktrees on one branch of one directory; other ways to clash show only in git."""
     seen: dict[tuple[str, str], _Placed] = {}
-    for actor in _actors(plan):
+    for actor in _actors(run):
         spec = actor.spec
         if not (spec.use_worktree and spec.branch and spec.directory):
             continue
@@ -162,21 +161,21 @@ def _check_branches_apart(plan: Plan, findings: Findings) -> None:
             )
 
 
-def check_places(manifest: Manifest, plan: Plan, surroundings: Surroundings, findings: Findings) -> None:
+def check_places(manifest: Manifest, run: RunSpec, surroundings: Surroundings, findings: Findings) -> None:
     """Look whether every directory is there and can have worktrees.
 
     With a ``[container]`` the directories are those inside it, so what is missing here is only a warning.
     """
     kind_of = functools.cache(surroundings.kind_of)
     tell = findings.error if manifest.container is None else findings.warn
-    for spec, subject in _actors(plan):
+    for spec, subject in _actors(run):
         if not spec.directory:
             continue
         who = "lead" if subject == ("lead",) else findings.name(subject)
         complaint = _complaint(kind_of(spec.directory), spec, who)
         if complaint:
             tell(complaint, (*subject, "directory"))
-    bases = {("run", "run_dir"): plan.run.run_dir, ("run", "worktree_root"): plan.run.worktree_root}
+    bases = {("run", "run_dir"): run.run_dir, ("run", "worktree_root"): run.worktree_root}
     for subject, place in bases.items():
         if place and kind_of(place) is PathKind.FILE:
             findings.error(f"{findings.name(subject)} {place} is a file; name a directory", subject)

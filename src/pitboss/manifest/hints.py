@@ -25,7 +25,7 @@ _MOVED: dict[Path, str] = {
 }
 """Where keys of schemas before v0.9 went. (``[run].budget_usd`` moved too, but is a key of its own again.)"""
 
-_SWALLOWING = ("env", "vars", "match", "notify")
+_SWALLOWING = ("env", "vars", "match", "args", "notify")
 """Sub-tables that take every key written after their header."""
 
 
@@ -111,6 +111,10 @@ def wrong_type(path: Path, value: object, findings: Findings) -> str:
         section = section_at(outer)
         if section is not None and path[-1] in fields_of(section):
             return trap(str(path[-1]), path[:-1], outer, findings)
+        if path[-2] == "args" and isinstance(value, dict):
+            return (
+                f'; a name that leads into nested arguments is written in quotes: "{path[-1]}.{next(iter(value), "")}"'
+            )
     return ""
 
 
@@ -133,7 +137,9 @@ def swallowing_tables(path: Path, findings: Findings) -> list[Path]:
 def swallowed(path: Path, findings: Findings) -> str:
     """Where a missing key ended up, if a sub-table above it took it."""
     *parents, name = path
-    for table in swallowing_tables(tuple(parents), findings):
+    tables = swallowing_tables(tuple(parents), findings)
+    tables += [inner for table in tables for inner in swallowing_tables(table, findings)]
+    for table in tables:
         place = findings.document.place((*table, name))
         if findings.document.value((*table, name)) is not None and place is not None:
             inner = table[-1]

@@ -1,7 +1,8 @@
 """A manifest's text and its surroundings become a run as asked for, or all problems at once.
 
 The front door of this room: decode and parse (``document``), hold against the schema (``conform``), settle every
-value (``resolve``), judge the outcome (``actors``, ``tree``, ``fittings``, ``oddities``). What may not come in: the
+value (``resolve``), judge the outcome (``actors``, ``tree``, ``policy``, ``fittings``,
+``oddities``). What may not come in: the
 clock, the disk, processes; what must be known about the machine arrives as ``Surroundings``.
 Called by every command that takes a manifest.
 """
@@ -18,6 +19,7 @@ from pitboss.manifest.document import read
 from pitboss.manifest.findings import Findings
 from pitboss.manifest.fittings import check_fittings
 from pitboss.manifest.oddities import doubt
+from pitboss.manifest.policy import check_policy
 from pitboss.manifest.record import resolved_record
 from pitboss.manifest.reference import json_schema, reference
 from pitboss.manifest.resolve import resolve
@@ -79,17 +81,18 @@ def _settle(
     check_paths: bool,
 ) -> Loaded:
     """Resolve and judge a manifest that may have placeholders in it."""
-    plan = resolve(manifest, path, surroundings, findings)
-    check_actors(manifest, plan, findings)
+    run = resolve(manifest, path, surroundings, findings)
+    check_actors(manifest, run, findings)
     check_tree(manifest, findings)
+    check_policy(manifest, findings)
     check_fittings(manifest, surroundings, findings)
     if check_paths:
-        check_places(manifest, plan, surroundings, findings)
+        check_places(manifest, run, surroundings, findings)
     doubt(manifest, findings)
     return Loaded(
-        run=plan.run,
+        run=run,
         warnings=findings.warnings,
-        resolved=resolved_record(manifest, plan),
+        resolved=resolved_record(manifest, run),
         mode="flat" if manifest.lead is None else "hierarchical",
         manifest=manifest,
         source=source,

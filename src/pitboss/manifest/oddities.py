@@ -38,10 +38,9 @@ def _doubt_mode(manifest: Manifest, findings: Findings) -> None:
             )
         elif isinstance(section, Section):
             _doubt_keys(section, name, mode, findings)
-    if mode is Mode.HIERARCHICAL and manifest.run.budget_usd is not None:
+    if manifest.lead and manifest.lead.budget_usd is not None and manifest.run.budget_usd is not None:
         findings.warn(
-            "[run].budget_usd is the hard limit of the whole run; the lead's soft cap, which was written here before "
-            "v0.9, is [lead].budget_usd",
+            "[run].budget_usd and [lead].budget_usd are limits of the same money; the lower one holds",
             ("run", "budget_usd"),
         )
 
@@ -136,6 +135,7 @@ def _doubt_tools(manifest: Manifest, findings: Findings) -> None:
             if "(" in tool:
                 whole = tool.partition("(")[0]
                 findings.warn(
-                    f"the pattern of {shown(tool)} is not enforced: the agent gets the whole tool {whole}",
+                    f"the pattern of {shown(tool)} is not enforced: the agent gets the whole tool {whole}; "
+                    "an [[approval_policy]] with tool and args can look at its calls",
                     (*subject, "tools", index),
                 )

@@ -8,28 +8,30 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from pitboss.manifest.resolve import Plan
 from pitboss.manifest.schema import ApprovalPolicy, Lead, Manifest
-from pitboss.model.run import TaskSpec
+from pitboss.model.run import RunSpec, TaskSpec
 
 __all__ = ["SCHEMA_VERSION", "resolved_record"]
 
 SCHEMA_VERSION = 1
 
+_NEW = frozenset({"role", "tool", "args"})
+"""Keys of a match that readers of 0.9 do not know: written only where they are used."""
 
-def resolved_record(manifest: Manifest, plan: Plan) -> dict[str, object]:
-    """The run as JSON-ready data; ``plan`` is what ``manifest`` was resolved to."""
+
+def resolved_record(manifest: Manifest, spec: RunSpec) -> dict[str, object]:
+    """The run as JSON-ready data; ``spec`` is what ``manifest`` was resolved to."""
     run, lead = manifest.run, manifest.lead
     return {
         "manifest_schema_version": SCHEMA_VERSION,
-        "name": plan.run.name,
-        "max_parallel_tasks": plan.run.max_parallel,
+        "name": spec.name,
+        "max_parallel_tasks": spec.max_parallel,
         "halt_on_failure": run.halt_on_failure,
-        "run_dir": plan.run.run_dir,
+        "run_dir": spec.run_dir,
         "worktree_cleanup": run.worktree_cleanup,
         "emit_event_stream": run.emit_event_stream,
-        "tasks": [_actor(task) for task in plan.run.tasks],
-        "lead": None if lead is None or plan.lead is None else _lead(lead, plan.lead, manifest),
+        "tasks": [_actor(task) for task in spec.tasks],
+        "lead": None if lead is None or spec.tree is None else _lead(lead, spec.tree.lead, manifest),
         "max_workers": lead.max_workers if lead else None,
         "budget_usd": lead.budget_usd if lead else run.budget_usd,
         "lead_timeout_secs": lead.lead_timeout_secs if lead else None,
@@ -73,11 +75,11 @@ def _lead(lead: Lead, spec: TaskSpec, manifest: Manifest) -> dict[str, object]:
 
 def _rule(rule: ApprovalPolicy, lead: Lead | None) -> dict[str, object]:
     """An approval rule; an actor path that starts with ``root`` is written with the lead's own id."""
-    match = rule.match.model_dump()
+    match = rule.match.model_dump(exclude=set(_NEW - rule.match.model_fields_set))
     head, *rest = (rule.match.actor or "").split("→")
     if head == "root" and lead is not None:
         match["actor"] = "→".join([lead.id, *rest])
-    return {"match": match, "action": rule.action}
+    return {"match": match, "action": rule.action} | ({"reason": rule.reason} if rule.reason else {})
 
 
 def _plain(table: BaseModel | None) -> dict[str, object] | None:

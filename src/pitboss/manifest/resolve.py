@@ -8,32 +8,33 @@ is a good idea. Called by ``load``.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from pitboss.manifest.findings import Findings, shown
 from pitboss.manifest.hints import nearest, swallowed
 from pitboss.manifest.positions import Path
-from pitboss.manifest.schema import Defaults, Lead, Manifest, Task
+from pitboss.manifest.schema import ApprovalPolicy, Defaults, Lead, Manifest, Task
 from pitboss.manifest.surroundings import PathError, Surroundings, expand
 from pitboss.manifest.templates import TemplateError, names_in, render
-from pitboss.model.run import ActorId, McpServer, RunId, RunSpec, TaskSpec
+from pitboss.model.run import (
+    ActorId,
+    McpServer,
+    Policy,
+    Rule,
+    RunId,
+    RunSpec,
+    SubleadDefaults,
+    TaskSpec,
+    TreeSpec,
+)
 
-__all__ = ["Plan", "resolve"]
+__all__ = ["resolve"]
 
 _CONCURRENCY = "ANTHROPIC_MAX_CONCURRENT"
 _DEFAULT_PARALLEL = 4
 _U32 = 2**32 - 1
 
 
-class Plan(NamedTuple):
-    """A manifest with nothing left open."""
-
-    run: RunSpec
-    lead: TaskSpec | None
-    """The lead's own session; what the tree may do is in the manifest."""
-
-
-def resolve(manifest: Manifest, path: str, surroundings: Surroundings, findings: Findings) -> Plan:
+def resolve(manifest: Manifest, path: str, surroundings: Surroundings, findings: Findings) -> RunSpec:
     """Settle every value of ``manifest``.
 
     Args:
@@ -44,7 +45,7 @@ def resolve(manifest: Manifest, path: str, surroundings: Surroundings, findings:
     """
     resolver = _Resolver(manifest, surroundings, findings)
     run = manifest.run
-    spec = RunSpec(
+    return RunSpec(
         run_id=RunId(""),  # minted by the caller, like the session ids
         run_dir=resolver.runs_base(),
         manifest_path=path,
@@ -62,8 +63,29 @@ def resolve(manifest: Manifest, path: str, surroundings: Surroundings, findings:
         ),
         stall_secs=run.stall_secs,
         background_grace_secs=run.background_grace_secs,
+        tree=None if manifest.lead is None else resolver.tree(manifest.lead),
+        policy=Policy(
+            rules=tuple(_rule(rule) for rule in manifest.approval_policy),
+            default_action=run.default_approval_policy or "block",
+        ),
+        dump_shared_store=run.dump_shared_store,
     )
-    return Plan(spec, None if manifest.lead is None else resolver.lead(manifest.lead))
+
+
+def _rule(written: ApprovalPolicy) -> Rule:
+    """A rule as the core reads it. The lead stays ``root`` where it is called so."""
+    match = written.match
+    return Rule(
+        action=written.action,
+        actor=match.actor,
+        role=match.role,
+        category=match.category,
+        tool_name=match.tool_name,
+        cost_over=match.cost_over,
+        tool=match.tool,
+        args=match.args,
+        reason=(written.reason or "").strip(),
+    )
 
 
 class _Resolver:
@@ -110,8 +132,22 @@ class _Resolver:
     def task(self, task: Task, subject: Path) -> TaskSpec:
         return self._actor(task, subject, self._prompt(task, subject), task.timeout_secs)
 
-    def lead(self, lead: Lead) -> TaskSpec:
-        return self._actor(lead, ("lead",), lead.prompt, lead.timeout_secs or lead.lead_timeout_secs)
+    def tree(self, lead: Lead) -> TreeSpec:
+        """The lead's own session, and what may grow below it."""
+        defaults = self.manifest.sublead_defaults
+        return TreeSpec(
+            lead=self._actor(lead, ("lead",), lead.prompt, lead.timeout_secs or lead.lead_timeout_secs),
+            max_workers=lead.max_workers,
+            budget_usd=lead.budget_usd,
+            lead_timeout_secs=lead.lead_timeout_secs,
+            permission_routing=lead.permission_routing,
+            allow_subleads=lead.allow_subleads,
+            max_subleads=lead.max_subleads,
+            max_sublead_budget_usd=lead.max_sublead_budget_usd,
+            max_total_workers=lead.max_total_workers,
+            sublead_defaults=SubleadDefaults(**defaults.model_dump()) if defaults is not None else SubleadDefaults(),
+            require_plan_approval=self.manifest.run.require_plan_approval,
+        )
 
     def _actor(self, actor: Task | Lead, subject: Path, prompt: str, timeout_secs: int | None) -> TaskSpec:
         """One session, with the defaults where it says nothing."""

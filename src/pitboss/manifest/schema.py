@@ -5,7 +5,8 @@ added here and nowhere else. What comes in is only declarations: no rule that lo
 or at the environment (those are the rules' matter). Called by every module of this room.
 
 The keys and values are those of the v0.9 schema; added are ``[run]`` ``max_starts``, ``budget_usd``,
-``worktree_root``, ``stall_secs`` and ``background_grace_secs``.
+``worktree_root``, ``stall_secs`` and ``background_grace_secs``, and of ``[[approval_policy]]`` ``reason`` and in its
+match ``tool``, ``args`` and ``role``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from pitboss.model.run import CleanupMode, Effort
+from pitboss.model.run import ApprovalAction, ApprovalCategory, CleanupMode, Effort, PermissionRouting, Role
 
 __all__ = [
     "DEFAULT_IMAGE",
@@ -50,7 +51,6 @@ _U64 = 2**64 - 1
 Count: TypeAlias = Annotated[int, Field(ge=1, le=_U32)]
 Seconds: TypeAlias = Annotated[int, Field(ge=1, le=_U64)]
 Dollars: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Policy: TypeAlias = Literal["block", "auto_approve", "auto_reject"]
 Event: TypeAlias = Literal["approval_request", "approval_pending", "run_dispatched", "run_finished", "budget_exceeded"]
 
 
@@ -120,14 +120,13 @@ class Run(Section):
         bool, Key("Kept for older manifests: every event of a run is always in its journal.")
     ] = False
     default_approval_policy: Annotated[
-        Policy | None,
-        Key(
-            "What becomes of a request that no `[[approval_policy]]` rule matches.", Mode.HIERARCHICAL, default="block"
-        ),
+        ApprovalAction | None,
+        Key("What becomes of a request that no `[[approval_policy]]` rule matches.", default="block"),
     ] = None
     dump_shared_store: Annotated[bool, Key("Write `shared-store.json` into the run directory at the end.")] = False
     require_plan_approval: Annotated[
-        bool, Key("Refuse `spawn_worker` until a plan was approved in that layer.", Mode.HIERARCHICAL)
+        bool,
+        Key("Refuse `spawn_worker` and `spawn_sublead` until a plan was approved in that layer.", Mode.HIERARCHICAL),
     ] = False
     max_starts: Annotated[
         Count | None,
@@ -220,7 +219,9 @@ class Lead(Actor):
     prompt: Annotated[str, Key("What to do, literally.", Mode.HIERARCHICAL, form="long_text")]
     max_workers: Annotated[
         Annotated[int, Field(ge=1, le=16)] | None,
-        Key("Live workers at once.", Mode.HIERARCHICAL, bounds="between 1 and 16 inclusive", default="no limit"),
+        Key(
+            "Its own live workers at once.", Mode.HIERARCHICAL, bounds="between 1 and 16 inclusive", default="no limit"
+        ),
     ] = None
     budget_usd: Annotated[
         Dollars | None,
@@ -231,8 +232,12 @@ class Lead(Actor):
         Key("Wall clock of the lead; used when `timeout_secs` is not set.", Mode.HIERARCHICAL, default="none"),
     ] = None
     permission_routing: Annotated[
-        Literal["path_a", "path_b"],
-        Key("Who answers permission questions: the agent's own settings, or the operator.", Mode.HIERARCHICAL),
+        PermissionRouting,
+        Key(
+            "`path_a`: the agents ask nobody before they use a tool. `path_b`: what their own settings would ask about "
+            "goes to the rules, then to the operator. Rules about tool calls hold either way.",
+            Mode.HIERARCHICAL,
+        ),
     ] = "path_a"
     allow_subleads: Annotated[bool, Key("Let the lead spawn sub-leads.", Mode.HIERARCHICAL)] = False
     max_subleads: Annotated[Count | None, Key("Live sub-leads at once.", Mode.HIERARCHICAL, default="no limit")] = None
@@ -240,7 +245,7 @@ class Lead(Actor):
         Dollars | None, Key("Largest budget a sub-lead may be given.", Mode.HIERARCHICAL, default="no limit")
     ] = None
     max_total_workers: Annotated[
-        Count | None, Key("Workers over the whole tree.", Mode.HIERARCHICAL, default="no limit")
+        Count | None, Key("Live workers of the whole tree at once.", Mode.HIERARCHICAL, default="no limit")
     ] = None
 
 
@@ -256,32 +261,57 @@ class SubleadDefaults(Section):
 
 
 class ApprovalMatch(Section):
-    """Which requests a rule is for: all given keys must match, none matches everything."""
+    """What a rule is about: all given keys must match. In globs `*` is any text and `?` one character.
 
+    With `tool` or `args` it is about tool calls, seen just before they run; else about what actors ask approval for.
+    """
+
+    tool: Annotated[str | None, Key("Glob over the tool's real name: `Bash`, `mcp__docs__*`, `*`.", default="any")] = (
+        None
+    )
+    args: Annotated[
+        dict[str, str],
+        Key(
+            'Globs over the call\'s arguments by name: `{ command = "git push*" }`; a name with dots, in quotes, leads '
+            "into nested ones. They compare the text as it is: no path is resolved, no shell line taken apart."
+        ),
+    ] = {}
     actor: Annotated[
-        str | None, Key("Path of the actor, such as `root` or `root→<sub-lead>`.", Mode.HIERARCHICAL, default="any")
+        str | None,
+        Key(
+            "Path of the actor: `root` (the lead), a task's id, or a glob for each name, such as `root→*`; `**` is any "
+            "number of names.",
+            default="any",
+        ),
     ] = None
+    role: Annotated[Role | None, Key("What the actor is.", default="any")] = None
     category: Annotated[
-        Literal["tool_use", "plan", "cost", "other"] | None,
-        Key("Kind of request.", Mode.HIERARCHICAL, noun="approval_policy category", default="any"),
+        ApprovalCategory | None, Key("Kind of request.", noun="approval_policy category", default="any")
     ] = None
-    tool_name: Annotated[str | None, Key("Exact name of the tool.", Mode.HIERARCHICAL, default="any")] = None
+    tool_name: Annotated[str | None, Key("Exactly the tool that the request names.", default="any")] = None
     cost_over: Annotated[
-        Annotated[float, Field(allow_inf_nan=False)] | None,
-        Key("Only requests with an estimate above this many US dollars.", Mode.HIERARCHICAL, default="any"),
+        Annotated[float, Field(ge=0, allow_inf_nan=False)] | None,
+        Key("Only requests with an estimate above this many US dollars.", bounds=">= 0", default="any"),
     ] = None
 
 
 class ApprovalPolicy(Section):
-    """A rule for requests; the first that matches decides."""
+    """A rule for tool calls or for requests; the first that matches decides."""
 
-    match: Annotated[ApprovalMatch, Key("Which requests; see `[approval_policy.match]`.", Mode.HIERARCHICAL)] = (
+    match: Annotated[ApprovalMatch, Key("What it is about; see `[approval_policy.match]`.")] = (
         ApprovalMatch.model_construct()
     )
     action: Annotated[
-        Literal["auto_approve", "auto_reject", "block"],
-        Key("What to do with them.", Mode.HIERARCHICAL, noun="approval_policy action"),
+        ApprovalAction,
+        Key(
+            "`auto_approve` lets it pass, `auto_reject` refuses it, `block` asks the operator whatever the default is.",
+            noun="approval_policy action",
+        ),
     ]
+    reason: Annotated[
+        str | None,
+        Key("What the actor is told when it is refused, and the operator is shown when asked.", default="none"),
+    ] = None
 
 
 class McpServerTable(Section):
@@ -364,7 +394,7 @@ class Manifest(Section):
     task: Annotated[list[Task], Key("The tasks, in starting order.", Mode.FLAT)] = []
     lead: Annotated[Lead | None, Key("The lead.", Mode.HIERARCHICAL)] = None
     sublead_defaults: Annotated[SubleadDefaults | None, Key("What sub-leads get.", Mode.HIERARCHICAL)] = None
-    approval_policy: Annotated[list[ApprovalPolicy], Key("Rules for requests, in order.", Mode.HIERARCHICAL)] = []
+    approval_policy: Annotated[list[ApprovalPolicy], Key("Rules for tool calls and requests, in order.")] = []
     mcp_server: Annotated[list[McpServerTable], Key("MCP servers that every actor gets.")] = []
     template: Annotated[list[Template], Key("Prompts with places for values.", Mode.FLAT)] = []
     notification: Annotated[list[Notification], Key("Who is told about the run.")] = []

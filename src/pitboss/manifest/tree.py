@@ -1,23 +1,23 @@
-"""Rules for what grows below a lead: caps, sub-leads, approval rules. Called by ``load``."""
+"""Rules for what grows below a lead: caps and sub-leads. Called by ``load``."""
 
 from __future__ import annotations
 
 from pitboss.manifest.findings import Findings
-from pitboss.manifest.schema import ApprovalMatch, ApprovalPolicy, Lead, Manifest, SubleadDefaults
+from pitboss.manifest.schema import Lead, Manifest, SubleadDefaults
 
 __all__ = ["check_tree"]
 
 
 def check_tree(manifest: Manifest, findings: Findings) -> None:
-    """The lead's caps against each other, and the rules that decide requests."""
+    """The lead's caps against each other and against what its sub-leads get."""
     lead, defaults = manifest.lead, manifest.sublead_defaults
-    if lead is not None:
-        _check_subleads(lead, defaults, findings)
-        _doubt_caps(lead, findings)
-        _doubt_timeouts(lead, findings)
-        if defaults is not None:
-            _doubt_defaults(lead, defaults, findings)
-    _doubt_rules(manifest.approval_policy, findings)
+    if lead is None:
+        return
+    _check_subleads(lead, defaults, findings)
+    _doubt_caps(lead, manifest.run.budget_usd, findings)
+    _doubt_timeouts(lead, findings)
+    if defaults is not None:
+        _doubt_defaults(lead, defaults, findings)
 
 
 def _check_subleads(lead: Lead, defaults: SubleadDefaults | None, findings: Findings) -> None:
@@ -35,11 +35,17 @@ def _check_subleads(lead: Lead, defaults: SubleadDefaults | None, findings: Find
         )
 
 
-def _doubt_caps(lead: Lead, findings: Findings) -> None:
+def _doubt_caps(lead: Lead, hard_limit: float | None, findings: Findings) -> None:
     if lead.max_workers is None:
         findings.warn("[lead] has no max_workers: the number of live workers has no limit", ("lead",))
     if lead.budget_usd is None:
         findings.warn("[lead] has no budget_usd: its spending has no cap", ("lead",))
+    if lead.budget_usd is not None and hard_limit is not None and lead.budget_usd > hard_limit:
+        findings.warn(
+            "[lead].budget_usd is above [run].budget_usd, the hard limit, which stops the run first",
+            ("lead", "budget_usd"),
+            ("run", "budget_usd"),
+        )
     if lead.max_total_workers is not None and lead.max_total_workers < (lead.max_workers or 0):
         findings.warn(
             "[lead].max_total_workers is below max_workers, which can then never be reached",
@@ -73,14 +79,14 @@ def _doubt_defaults(lead: Lead, defaults: SubleadDefaults, findings: Findings) -
                 f"[sublead_defaults].budget_usd is above [lead].{name}: spawns that leave it out will be refused",
                 ("sublead_defaults", "budget_usd"),
             )
-
-
-def _doubt_rules(rules: list[ApprovalPolicy], findings: Findings) -> None:
-    """A rule after one that matches everything is never asked."""
-    for index, rule in enumerate(rules[:-1]):
-        if rule.match == ApprovalMatch.model_construct():
-            findings.warn(
-                f"{findings.name(('approval_policy', index))} matches everything: the rules after it are never asked",
-                ("approval_policy", index),
-            )
-            return
+    if defaults.max_workers is not None and defaults.max_workers > (lead.max_total_workers or float("inf")):
+        findings.warn(
+            "[sublead_defaults].max_workers is above [lead].max_total_workers, so it can never be reached",
+            ("sublead_defaults", "max_workers"),
+        )
+    lead_secs = lead.timeout_secs or lead.lead_timeout_secs
+    if defaults.lead_timeout_secs is not None and defaults.lead_timeout_secs > (lead_secs or float("inf")):
+        findings.warn(
+            "[sublead_defaults].lead_timeout_secs is above what the lead has: its sub-leads end with it",
+            ("sublead_defaults", "lead_timeout_secs"),
+        )

@@ -13,7 +13,18 @@ import msgspec
 from msgspec import Meta
 
 WorkerId = Annotated[str, Meta(min_length=1, max_length=128, description="Id of the worker, as spawn_worker gave it.")]
+AnyId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=128,
+        description="Id of the worker or sub-lead, as spawn_worker or spawn_sublead gave it.",
+    ),
+]
 WaitSecs = Annotated[int, Meta(ge=0, le=604_800, description="How long to wait at most, in seconds.")]
+ActorWaitSecs = Annotated[
+    int, Meta(ge=0, le=604_800, description="How long to wait at most, in seconds. Default: 3600.")
+]
 Ttl = Annotated[int, Meta(ge=1, le=604_800, description="After so many seconds the lease ends by itself.")]
 StorePath = Annotated[
     str,
@@ -29,6 +40,10 @@ StoreBytes = Annotated[
     Meta(description="The value: a text, or an array of bytes (integers 0 to 255)."),
 ]
 JsonValue = Any
+MAX_COUNT = 9_007_199_254_740_991
+"""The largest integer that every reader of JSON agrees on."""
+Version = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+Offset = Annotated[int, Meta(ge=0, le=MAX_COUNT, description="Leave out so many, to get the rest of a long list.")]
 Dollars = Annotated[float, Meta(ge=0, le=1_000_000, description="US dollars.")]
 Form = Annotated[
     Literal["bytes", "text", "json"],
@@ -87,7 +102,7 @@ class SpawnWorker(Call, frozen=True, kw_only=True):
 class WorkerStatus(Call, frozen=True, kw_only=True):
     """Tell where a worker or sub-lead stands: its state, tokens and money so far, and what it does or said last."""
 
-    task_id: WorkerId
+    task_id: AnyId
 
 
 class WaitForWorker(Call, frozen=True, kw_only=True):
@@ -97,7 +112,7 @@ class WaitForWorker(Call, frozen=True, kw_only=True):
     """
 
     task_id: WorkerId
-    timeout_secs: WaitSecs | None = None
+    timeout_secs: ActorWaitSecs | None = None
 
 
 class WaitActor(Call, frozen=True, kw_only=True):
@@ -106,8 +121,8 @@ class WaitActor(Call, frozen=True, kw_only=True):
     Returns early, with interrupted = true, when a message for you is waiting. May be repeated.
     """
 
-    actor_id: WorkerId
-    timeout_secs: WaitSecs | None = None
+    actor_id: AnyId
+    timeout_secs: ActorWaitSecs | None = None
 
 
 class WaitForAny(Call, frozen=True, kw_only=True):
@@ -116,24 +131,25 @@ class WaitForAny(Call, frozen=True, kw_only=True):
     Returns early, with interrupted = true, when a message for you is waiting. May be repeated.
     """
 
-    task_ids: Annotated[list[WorkerId], Meta(min_length=1, max_length=1000, description="Whom to wait for.")]
-    timeout_secs: WaitSecs | None = None
+    task_ids: Annotated[list[AnyId], Meta(min_length=1, max_length=1000, description="Whom to wait for.")]
+    timeout_secs: ActorWaitSecs | None = None
 
 
 class ListWorkers(Call, frozen=True, kw_only=True):
     """List your workers, those that have ended too: id, label, state, owner, first line of the prompt."""
 
-    offset: Annotated[int, Meta(ge=0, description="Leave out so many, to get the rest of a long list.")] = 0
+    offset: Offset = 0
 
 
 class CancelWorker(Call, frozen=True, kw_only=True):
     """Stop a worker or sub-lead now; a sub-lead's workers stop with it. What it has done so far is kept.
 
-    With a reason, whoever leads it gets the reason as a message. Stopping what has ended already changes nothing.
+    Give exactly one of target and task_id. With a reason, whoever leads it gets the reason as a message. Stopping
+    what has ended already changes nothing.
     """
 
-    target: WorkerId | None = None
-    task_id: Annotated[WorkerId | None, Meta(description="The same as target; give one of them.")] = None
+    target: AnyId | None = None
+    task_id: Annotated[AnyId | None, Meta(description="Another name of target.")] = None
     reason: Annotated[
         Annotated[str, Meta(max_length=4000)] | None, Meta(description="Why, for the one that leads it.")
     ] = None
@@ -219,7 +235,7 @@ class RequestApproval(Call, frozen=True, kw_only=True):
     category: Annotated[
         Literal["tool_use", "plan", "cost", "other"], Meta(description="What kind of request it is.")
     ] = "tool_use"
-    ttl_secs: Annotated[WaitSecs | None, Meta(description="The same as timeout_secs.")] = None
+    ttl_secs: Annotated[WaitSecs | None, Meta(description="Another name of timeout_secs; give one of them.")] = None
     fallback: Annotated[
         Literal["auto_reject", "auto_approve", "block"],
         Meta(description="What holds when nobody answers in time; block waits on."),
@@ -247,6 +263,12 @@ class PermissionPrompt(Call, frozen=True, kw_only=True):
 # --- the store ------------------------------------------------------------------------------------------------------
 
 
+SubleadStore = Annotated[
+    str | None,
+    Meta(description="Look into the store of this sub-lead of yours, which you spawned with read_down."),
+]
+
+
 class KvGet(Call, frozen=True, kw_only=True):
     """Read a key of the shared store; entry is null if it is not there."""
 
@@ -254,6 +276,11 @@ class KvGet(Call, frozen=True, kw_only=True):
     form: Annotated[
         Form | None, Meta(description="Only this form of the value. Default: bytes, and text if it is.")
     ] = None
+    offset: Annotated[
+        int,
+        Meta(ge=0, le=MAX_COUNT, description="Leave out so many bytes of the value, to get the rest of a long one."),
+    ] = 0
+    sublead_id: SubleadStore = None
 
 
 class KvSet(Call, frozen=True, kw_only=True):
@@ -268,11 +295,12 @@ class KvSet(Call, frozen=True, kw_only=True):
 class KvCas(Call, frozen=True, kw_only=True):
     """Write a key only if its version is still the one you know; 0 means it must not exist yet.
 
-    On a mismatch ok is false, nothing is written, and current_version tells what is there.
+    On a mismatch ok is false, nothing is written, and current_version tells what is there. Give exactly one of
+    new_value and json.
     """
 
     path: StorePath
-    expected_version: Annotated[int, Meta(ge=0, description="The version you have read; 0 for a new key.")]
+    expected_version: Annotated[Version, Meta(description="The version you have read; 0 for a new key.")]
     new_value: StoreBytes | None = None
     json: Annotated[JsonValue, Meta(description="The new value as JSON, in place of new_value.")] = None
     override_flag: Annotated[bool, Meta(description="A lead writes another actor's /peer slot.")] = False
@@ -283,7 +311,7 @@ class KvDelete(Call, frozen=True, kw_only=True):
 
     path: StorePath
     expected_version: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Meta(description="Only if its version is still this one.")
+        Annotated[int, Meta(ge=1, le=MAX_COUNT)] | None, Meta(description="Only if its version is still this one.")
     ] = None
     override_flag: Annotated[bool, Meta(description="A lead removes from another actor's /peer slot.")] = False
 
@@ -295,7 +323,8 @@ class KvList(Call, frozen=True, kw_only=True):
     """
 
     glob: Annotated[str, Meta(min_length=1, max_length=1024, description="Pattern over whole paths: /shared/**.")]
-    offset: Annotated[int, Meta(ge=0, description="Leave out so many, to get the rest of a long list.")] = 0
+    offset: Offset = 0
+    sublead_id: SubleadStore = None
 
 
 class KvWait(Call, frozen=True, kw_only=True):
@@ -307,10 +336,9 @@ class KvWait(Call, frozen=True, kw_only=True):
 
     path: StorePath
     timeout_secs: WaitSecs
-    min_version: Annotated[
-        Annotated[int, Meta(ge=0)] | None, Meta(description="The version to wait for. Default: 1, that is any.")
-    ] = None
+    min_version: Annotated[Version | None, Meta(description="The version to wait for. Default: 1, that is any.")] = None
     form: Form | None = None
+    sublead_id: SubleadStore = None
 
 
 # --- leases ---------------------------------------------------------------------------------------------------------
@@ -324,7 +352,9 @@ class LeaseAcquire(Call, frozen=True, kw_only=True):
 
     name: Annotated[str, Meta(min_length=1, max_length=256, description="What is to be yours alone.")]
     ttl_secs: Ttl
-    wait_secs: WaitSecs | None = None
+    wait_secs: Annotated[WaitSecs | None, Meta(description="How long to wait for it at most. Default: not at all.")] = (
+        None
+    )
 
 
 class LeaseRelease(Call, frozen=True, kw_only=True):
@@ -342,7 +372,9 @@ class RunLeaseAcquire(Call, frozen=True, kw_only=True):
 
     key: Annotated[str, Meta(min_length=1, max_length=256, description="What is to be yours alone, run-wide.")]
     ttl_secs: Ttl
-    wait_secs: WaitSecs | None = None
+    wait_secs: Annotated[WaitSecs | None, Meta(description="How long to wait for it at most. Default: not at all.")] = (
+        None
+    )
 
 
 class RunLeaseRelease(Call, frozen=True, kw_only=True):

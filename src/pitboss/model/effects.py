@@ -12,9 +12,12 @@ from typing import TypeAlias
 
 import msgspec
 
+from pitboss.model.answers import Answer, Refused
 from pitboss.model.records import RunRecord, TaskRecord
 from pitboss.model.run import ActorId, EarlierWork, RunId, Session
 from pitboss.model.signals import Signal
+from pitboss.model.store import Entry, Lease
+from pitboss.model.tree import CallId
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="effect"):
@@ -84,6 +87,62 @@ class Press(Effect, frozen=True, kw_only=True):
     rung: Rung
 
 
+class AnswerCall(Effect, frozen=True, kw_only=True):
+    """Answer a tool call of ours that an actor has made."""
+
+    actor: ActorId
+    attempt: int
+    call_id: CallId
+    answer: Answer | Refused
+
+
+class AnswerDeed(Effect, frozen=True, kw_only=True):
+    """Let a tool call run that waits for our word, or refuse it."""
+
+    actor: ActorId
+    attempt: int
+    request_id: str
+    allowed: bool
+    reason: str = ""
+    """What the model reads if it was refused."""
+
+
+class AnswerOrder(Effect, frozen=True, kw_only=True):
+    """Tell an operator what came of an order."""
+
+    order_id: str
+    answer: Answer | Refused
+
+
+class Tell(Effect, frozen=True, kw_only=True):
+    """Say something in an actor's session; while it works, it hears that after the tool that runs."""
+
+    actor: ActorId
+    attempt: int
+    text: str
+
+
+class Interrupt(Effect, frozen=True, kw_only=True):
+    """End an actor's turn, not its session."""
+
+    actor: ActorId
+    attempt: int
+
+
+class Freeze(Effect, frozen=True, kw_only=True):
+    """Have an actor's processes stand still."""
+
+    actor: ActorId
+    attempt: int
+
+
+class Thaw(Effect, frozen=True, kw_only=True):
+    """Have an actor's processes go on."""
+
+    actor: ActorId
+    attempt: int
+
+
 class TidyWorktree(Effect, frozen=True, kw_only=True):
     """Keep a worktree, or set its state aside and remove it."""
 
@@ -123,6 +182,23 @@ class PublishRun(Effect, frozen=True, kw_only=True):
     """Write ``summary.json``."""
 
     record: RunRecord
+
+
+class PublishStore(Effect, frozen=True, kw_only=True):
+    """Write ``shared-store.json``: what every layer's store and every lease was at the end, as one picture."""
+
+    at: float
+    root: str
+    """The layer whose entries stand first: the lead's, or a flat run's only one."""
+    entries: dict[str, tuple[Entry, ...]]
+    """By layer."""
+    leases: tuple[Lease, ...]
+
+
+class PublishSubleads(Effect, frozen=True, kw_only=True):
+    """Write ``subleads.jsonl``: the session of every sub-lead that has ended."""
+
+    sessions: dict[ActorId, str]
 
 
 Emit: TypeAlias = Callable[[Signal], None]

@@ -3,27 +3,31 @@
 Evolution rules: a field once written is never renamed or given another meaning; a new field has a default;
 a new kind is a new class. A reader that meets an unknown kind stops with a clear message.
 The journal's envelope adds the sequence number and the cause; see ``journal.log``.
+``model.tree_facts`` has those that only a tree and its store bring about; here is the list of all.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from pitboss.model import approval_facts as approvals
+from pitboss.model import tree_facts as tree
 from pitboss.model.effects import Rung
-from pitboss.model.run import ActorId, Certificate, Failure, ResumeScope, RunSpec, SetAside, Status, TurnResult, Usage
-
-
-class Fact(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="fact", omit_defaults=True):
-    """Base of all facts."""
-
-    at: float
-
-
-class ActorFact(Fact, frozen=True, kw_only=True):
-    """Base of all facts about one attempt of one actor."""
-
-    actor: ActorId
-    attempt: int
+from pitboss.model.fact import ActorFact as ActorFact
+from pitboss.model.fact import Fact as Fact
+from pitboss.model.run import (
+    ActorId,
+    Certificate,
+    Failure,
+    ResumeScope,
+    Role,
+    RunSpec,
+    SetAside,
+    Status,
+    TaskSpec,
+    TurnResult,
+    Usage,
+)
 
 
 class RunOpened(Fact, frozen=True, kw_only=True):
@@ -114,6 +118,20 @@ class ActorAdopted(ActorFact, frozen=True, kw_only=True):
     failure: Failure | None = None
     note: str = ""
     final_message: str | None = None
+    unrecorded: bool = False
+    """No record tells how it ended: that its dispatcher did is all there is to go by."""
+    spec: TaskSpec | None = None
+    """Of one that another had spawned: who it is, as far as the files tell. What it was asked they do not."""
+    role: Role = "task"
+    """Of such a one, as ``parent`` is."""
+    parent: ActorId | None = None
+    briefing: str = ""
+    """What it is to know about the change, whenever an attempt of its begins."""
+    pauses: int = 0
+    reprompts: int = 0
+    asked: int = 0
+    approved: int = 0
+    rejected: int = 0
 
 
 class WorktreeMade(ActorFact, frozen=True, kw_only=True):
@@ -161,7 +179,9 @@ class ToolUsed(ActorFact, frozen=True, kw_only=True):
     summary: str
     tool_use_id: str = ""
     verdict: str
-    """``allow``, for now always; written out, because audits ask for it."""
+    """``allow`` or ``deny``."""
+    rule: str = ""
+    """Which rule of the run, or who, decided that, if anybody did."""
     subagent: str | None = None
 
 
@@ -246,7 +266,7 @@ class ProcessEnded(ActorFact, frozen=True, kw_only=True):
     final_message: str | None = None
     stderr_tail: str = ""
     failure: Failure | None = None
-    oddities: dict[str, int] = {}
+    oddities: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class WorktreeLeft(ActorFact, frozen=True, kw_only=True):
@@ -326,6 +346,7 @@ RunFact = (
     | HandFailed
     | NewsIgnored
     | RunEnded
+    | tree.SharedFact
 )
 """Facts about the run as a whole."""
 
@@ -351,6 +372,8 @@ AnyActorFact = (
     | ProcessEnded
     | WorktreeLeft
     | ActorSettled
+    | tree.TreeFact
+    | approvals.ApprovalFact
 )
 """Facts about one attempt of one actor."""
 

@@ -24,6 +24,16 @@ class TaskRecord(Frozen, frozen=True, kw_only=True):
     set_aside: SetAside | None = None
     note: str = ""
     """One sentence where the status alone would mislead."""
+    parent_task_id: ActorId | None = None
+    """Who spawned it."""
+    pause_count: int = 0
+    reprompt_count: int = 0
+    approvals_requested: int = 0
+    approvals_approved: int = 0
+    approvals_rejected: int = 0
+    branch: str | None = None
+    """Where its commits are; ``None`` if there is no such branch."""
+    label: str = ""
 
 
 class RunRecord(Frozen, frozen=True, kw_only=True):
@@ -38,5 +48,7 @@ class RunRecord(Frozen, frozen=True, kw_only=True):
     ended_at: float
     was_interrupted: bool
     tasks: tuple[TaskRecord, ...]
+    failed: int | None = None
+    """How many of them count as failed; ``None``: all that did not succeed."""
     not_started: tuple[ActorId, ...] = ()
     rehearsal: bool = False

@@ -43,10 +43,14 @@ class Phase(enum.StrEnum):
     """Its process is being started; the session has not answered yet."""
     WORKING = "working"
     """Its session has answered and has the prompt."""
+    FROZEN = "frozen"
+    """Its processes stand still, by order; so does the clock of its time-out."""
     FINISHING = "finishing"
     """Its work has ended; the process was asked to leave."""
     STOPPING = "stopping"
     """It is being stopped against its will: cancelled, timed out, or out of budget."""
+    PAUSED = "paused"
+    """Its processes are gone for now, by order; its place and its session are kept."""
     TIDYING = "tidying"
     """Its processes are gone; its worktree is being kept or set aside."""
     SETTLED = "settled"
@@ -221,6 +225,8 @@ class RunSpec(Frozen, frozen=True, kw_only=True):
     claude_binary: str = "claude"
     rehearsal: bool = False
     """True when a scripted model answers instead of the real one."""
+    model_url: str = ""
+    """Where the scripted model listens; empty for the real one."""
     tree: TreeSpec | None = None
     """The lead and its caps; ``None`` for a flat run. ``tasks`` is empty where this is not."""
     policy: Policy = Policy()
@@ -346,6 +352,13 @@ class Session(Frozen, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     """The manifest's environment for this actor; it wins over the inherited one."""
     mcp_servers: tuple[McpServer, ...] = ()
+    role: Role = "task"
+    """Which of our tools it has."""
+    spawns_subleads: bool = False
+    judged: bool = False
+    """Its tool calls wait for the run's word; else they run, and are only recorded."""
+    asks_permission: bool = False
+    """Its own permission questions are for the policy and the operator, not for its settings."""
     budget_usd: float | None = None
     """What this process may spend (``--max-budget-usd``)."""
     log_dir: str

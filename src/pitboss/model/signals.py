@@ -5,9 +5,13 @@ A report names the attempt it is about, so that late news of an older attempt ca
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
+from pitboss.model.calls import AnyCall
 from pitboss.model.run import ActorId, Certificate, Failure, Heard, ResumeScope, RunSpec, SetAside, TurnResult, Usage
+from pitboss.model.tree import CallId
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="signal"):
@@ -148,6 +152,65 @@ class ToolCalled(Report, frozen=True, kw_only=True):
     subagent: str | None = None
 
 
+class DeedAsked(Report, frozen=True, kw_only=True):
+    """A tool call of the actor, or of one of its subagents, is about to run, and waits to be let."""
+
+    request_id: str
+    """What the driver knows the question by."""
+    tool: str
+    input: dict[str, Any]
+    """Its arguments."""
+    summary: str
+    """Its arguments, shortened."""
+    minted: str
+    """A fresh id (a UUID version 7), for the request it may become."""
+    tool_use_id: str = ""
+    subagent: str | None = None
+    is_permission: bool = False
+    """The agent's own settings ask, after the policy has let the call pass."""
+
+
+class ApprovalAnswered(Signal, frozen=True, kw_only=True):
+    """An order: how a request is answered."""
+
+    request_id: str
+    approved: bool
+    by: str = "operator"
+    via: str = ""
+    """Who that is on this machine, and with what program."""
+    comment: str | None = None
+    reason: str | None = None
+    edited_summary: str | None = None
+    order_id: str = ""
+    """What the one who gives it knows it by."""
+    absent: bool = False
+    """No dispatcher lives: whoever asked is gone, and hears the answer when it asks again."""
+
+
+class CallMade(Report, frozen=True, kw_only=True):
+    """An actor calls a tool of ours, and waits for the answer."""
+
+    call_id: CallId
+    call: AnyCall
+    minted: str
+    """A fresh id (a UUID version 7), for what the call may bring into being: an actor, a lease, a request."""
+    session_id: str
+    """A fresh session id, for an actor it may bring into being."""
+
+
+class CallDropped(Report, frozen=True, kw_only=True):
+    """An actor does not want the answer to a call any more: it was interrupted."""
+
+    call_id: CallId
+
+
+class SeatGiven(Report, frozen=True, kw_only=True):
+    """An operator lets a program of theirs call an actor's tools in its name."""
+
+    via: str
+    """Who it was, as far as is known."""
+
+
 class UsageGrew(Report, frozen=True, kw_only=True):
     """Tokens spent by this attempt so far, while its turn still runs."""
 
@@ -198,6 +261,8 @@ class ProcessGone(Report, frozen=True, kw_only=True):
     stderr_tail: str = ""
     failure: Failure | None = None
     """What stream, exit status and stderr together say went wrong; ``None`` for a clean end."""
+    log_size: int = 0
+    """How long its ``stdout.log`` is now, in bytes."""
     oddities: dict[str, int] = {}
     """How many lines of the stream were of an unknown kind or unreadable, by kind."""
 
@@ -251,6 +316,7 @@ RunSignal = (
     | GuardianDown
     | ClaudeProbed
     | JournalRefused
+    | ApprovalAnswered
     | ArtifactFailed
     | ArtifactWritten
     | EffectFailed
@@ -264,6 +330,10 @@ AnyReport = (
     | SpawnRefused
     | SessionReady
     | ToolCalled
+    | DeedAsked
+    | CallMade
+    | CallDropped
+    | SeatGiven
     | UsageGrew
     | ApiRetried
     | BackgroundChanged

@@ -18,6 +18,8 @@ __all__ = ["heard", "is_side_question", "prompt", "replies", "results", "side_an
 
 _NOT_SAID = ("<system-reminder>", "[Request interrupted by user")
 """How texts begin that the CLI puts among what the user says."""
+_NOT_ANSWERED = "No response requested."
+"""What the CLI has the model say, without asking it, when a session that was interrupted is resumed."""
 _TRAILING_REMINDERS = re.compile(r"(?:<system-reminder>(?:(?!<system-reminder>).)*</system-reminder>\s*)+\Z", re.DOTALL)
 _DIRECTORY = re.compile(r"^ - Primary working directory: (.+?)(?: \(was .*\))?$", re.MULTILINE)
 _SUMMARY = re.compile(r"Rehearsal: (\d+) replies came before this summary \(([0-9a-f ]*)\)\.")
@@ -30,14 +32,15 @@ _SIDE_OPENINGS = (_COMPACTION, "[SUGGESTION MODE", "Describe your most recent ac
 def replies(request: Request) -> int:
     """How many messages the model has given in this conversation so far.
 
-    Refused requests do not count: the CLI leaves its own error texts out of what it sends. A compacted conversation
+    Refused requests do not count: the CLI leaves its own error texts out of what it sends; nor does what it puts into
+    the model's mouth. A compacted conversation
     has lost most of its messages, but carries their number in the summary we gave (see ``side_answer``); the latest
     of them, which the CLI keeps word for word behind the summary, are known by their marks and not counted again.
     """
     count, kept = 0, list[str]()
     for message in request.messages:
         if message.role == "assistant":
-            if _mark(message) in kept:
+            if _mark(message) in kept or [block.text for block in message.blocks] == [_NOT_ANSWERED]:
                 continue
             count, kept = count + 1, []
         elif message.role == "user" and (found := _SUMMARY.search("\n".join(_said(message.blocks)))):

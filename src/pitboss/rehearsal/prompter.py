@@ -65,7 +65,8 @@ class Prompter:
             reply = Reply(id=reply_id, model=request.model, text=conversation.side_answer(request))
             return Answer(kind="side", position=position, reply=reply)
         prompt = conversation.prompt(request)
-        turns = self._script.turns_of(caller.actor, prompt if caller.subagent else None)
+        turns_of = self._script.subagents_turns if caller.subagent else self._script.turns_of
+        turns = turns_of(caller.actor, prompt)
         turn = self._next(_step(turns or (), position), caller, position)
         if turn is None:
             turn = Turn(text=CLOSING if turns is not None else _read_back(request))

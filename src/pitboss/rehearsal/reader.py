@@ -82,7 +82,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.problems: list[tuple[Path, str]] = []
-        self._ids: set[str] = set()
+        self._seen: set[tuple[str, str]] = set()
 
     def read(self, wanted: type[_Made], raw: object, path: Path) -> _Made | None:
         """``raw`` as a struct of type ``wanted``, or ``None`` if something in it is wrong."""
@@ -127,11 +127,11 @@ class _Reader:
         for where, what in _opinions(made):
             self._refuse((*path, *where), f"{_named((*path, *where))}: {what}")
         if isinstance(made, ActorScript):
-            if made.id in self._ids:
+            if (made.id, made.prompt) in self._seen:
                 self._refuse(
                     (*path, "id"), f"{_named(path)}.id '{made.id}' is there twice: the second is never reached"
                 )
-            self._ids.add(made.id)
+            self._seen.add((made.id, made.prompt))
 
     def _refuse_unknown(self, raw: dict[str, object], known: list[str], path: Path) -> None:
         for key in raw:

@@ -77,9 +77,11 @@ class SubagentScript(Frozen, frozen=True, kw_only=True):
 
 
 class ActorScript(Frozen, frozen=True, kw_only=True):
-    """What one actor says, or every actor whose id fits a pattern."""
+    """What one actor says, or every actor whose id and prompt fit the patterns."""
 
     id: str
+    prompt: str = "*"
+    """A glob over the whole prompt of the session, for actors whose id nobody knows beforehand."""
     turns: tuple[Turn, ...] = msgspec.field(default=(), name="turn")
     subagents: tuple[SubagentScript, ...] = msgspec.field(default=(), name="subagent")
 
@@ -90,18 +92,20 @@ class Script(Frozen, frozen=True, kw_only=True):
     defaults: Defaults = Defaults()
     actors: tuple[ActorScript, ...] = msgspec.field(default=(), name="actor")
 
-    def turns_of(self, actor: str, subagent_prompt: str | None) -> tuple[Turn, ...] | None:
-        """The turns of an actor, or of its subagent with this prompt; ``None`` if nothing is written for it."""
-        script = self._actor(actor)
-        if script is None:
-            return None
-        if subagent_prompt is None:
-            return script.turns
-        fitting = (each for each in script.subagents if fnmatchcase(subagent_prompt, each.prompt))
-        return next((each.turns for each in fitting), None)
+    def turns_of(self, actor: str, prompt: str) -> tuple[Turn, ...] | None:
+        """The turns of an actor whose session was asked this first; ``None`` if nothing is written for it.
 
-    def _actor(self, actor: str) -> ActorScript | None:
-        """The exact id before any pattern; among patterns the first in the file."""
-        exact = (each for each in self.actors if each.id == actor)
-        fitting = (each for each in self.actors if fnmatchcase(actor, each.id))
-        return next(exact, None) or next(fitting, None)
+        The exact id goes before any pattern; among patterns the first in the file does.
+        """
+        exact = (each for each in self.actors if each.id == actor and fnmatchcase(prompt, each.prompt))
+        fitting = (each for each in self.actors if fnmatchcase(actor, each.id) and fnmatchcase(prompt, each.prompt))
+        found = next(exact, None) or next(fitting, None)
+        return found.turns if found else None
+
+    def subagents_turns(self, actor: str, prompt: str) -> tuple[Turn, ...] | None:
+        """The turns of an actor's subagent with this prompt; what the actor itself was asked is not known then."""
+        exact = [each for each in self.actors if each.id == actor]
+        fitting = [each for each in self.actors if fnmatchcase(actor, each.id)]
+        script = next(iter(exact + fitting), None)
+        subagents = script.subagents if script else ()
+        return next((each.turns for each in subagents if fnmatchcase(prompt, each.prompt)), None)

@@ -6,16 +6,20 @@ belong to a story is decided by ``core.views.story``. Called by ``commands``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import assert_never
 
 import msgspec
 
 from pitboss.core.views import Recorded, story
+from pitboss.core.words import NO_NAMES
+from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
+from pitboss.model import tree_facts as t
 from pitboss.model.effects import Rung
 from pitboss.model.run import ActorId, Certificate, Usage
 from pitboss.surfaces import words
+from pitboss.surfaces.chronicle_tree import about_an_approval, about_shared, about_the_tree
 
 __all__ = ["sentence", "story_json", "story_lines"]
 
@@ -32,20 +36,30 @@ _REASONS = {
     "timeout": "its time is up",
     "stop": "it was told to stop",
     "failed": "it does not answer",
+    "cancel": "it is cancelled",
+    "pause": "it is to pause",
+    "budget": "its money is spent",
 }
 
 
-def story_lines(entries: Iterable[Recorded], actor: ActorId) -> Iterator[str]:
-    """The story of one actor, a line each: when, which, because of which, and what."""
+def story_lines(entries: Iterable[Recorded], actor: ActorId, names: Mapping[ActorId, str] = NO_NAMES) -> Iterator[str]:
+    """The story of one actor, a line each: when, which, because of which, and what.
+
+    Args:
+        entries: Every fact of the run.
+        actor: Whose story it is.
+        names: What actors are called for short.
+    """
     told = story(list(entries), actor)
     start = told[0].fact.at if told else 0.0
     size = len(str(told[-1].seq)) if told else 1
     for entry in told:
         because = f"<- #{entry.cause}" if entry.cause else ""
         other = getattr(entry.fact, "actor", None) or actor
-        about = "" if other == actor else f"[{other}] "
+        about = "" if other == actor else f"[{names.get(other, other)}] "
         number = f"#{entry.seq}".ljust(size + 1)
-        yield f"{entry.fact.at - start:+10.3f}s  {number} {because:<{size + 5}} {about}{sentence(entry.fact)}".rstrip()
+        said = words.renamed(sentence(entry.fact), names)
+        yield f"{entry.fact.at - start:+10.3f}s  {number} {because:<{size + 5}} {about}{said}".rstrip()
 
 
 def story_json(entries: Iterable[Recorded], actor: ActorId, run_id: str) -> bytes:
@@ -76,7 +90,7 @@ def _about_the_run(fact: f.RunFact) -> str:  # noqa: C901 - a flat match
     match fact:
         case f.RunOpened():
             who = f"dispatcher {fact.pid}" if fact.pid else f"by Pitboss {fact.pitboss_version}"
-            return f"the run began: {words.plural(len(fact.run.tasks), 'task')}, {_caps(fact)} ({who})"
+            return f"the run began: {_actors(fact)}, {_caps(fact)} ({who})"
         case f.RunReopened():
             whom = {"unsettled": "what was not settled", "failed": "what did not succeed", "all": "everything"}
             stopped = f"; stopped {len(fact.stopped)} left over from the old one" if fact.stopped else ""
@@ -105,6 +119,8 @@ def _about_the_run(fact: f.RunFact) -> str:  # noqa: C901 - a flat match
             return f"a late {fact.signal} was ignored: {fact.reason}"
         case f.RunEnded():
             return f"the run ended{' early' if fact.was_interrupted else ''}, exit code {fact.exit_code}"
+        case t.StoreWritten() | t.StoreRemoved() | t.LeaseTaken() | t.LeaseOver():
+            return about_shared(fact)
         case _:
             assert_never(fact)
 
@@ -158,14 +174,25 @@ def _about_an_actor(fact: f.AnyActorFact) -> str:  # noqa: C901 - a flat match, 
         case f.WorktreeLeft():
             return _left(fact)
         case f.ActorSettled():
-            said = f": {fact.failure.message or fact.failure.kind}" if fact.failure else ""
-            return f"settled as {fact.status}{said}" + (f" ({fact.note})" if fact.note else "")
+            said = (fact.failure.message or fact.failure.kind) if fact.failure else ""
+            note = f" ({fact.note})" if fact.note and fact.note != said else ""
+            return f"settled as {fact.status}{f': {said}' if said else ''}{note}"
+        case a.ApprovalRequested() | a.ApprovalTakenUp() | a.ApprovalDecided():
+            return about_an_approval(fact)
         case _:
-            assert_never(fact)
+            return about_the_tree(fact)
+
+
+def _actors(fact: f.RunOpened) -> str:
+    return words.plural(len(fact.run.tasks), "task") if fact.run.tree is None else f"lead {fact.run.tree.lead.id}"
 
 
 def _caps(fact: f.RunOpened) -> str:
     run = fact.run
+    if run.tree is not None:
+        most = "any number of workers" if run.tree.max_workers is None else f"at most {run.tree.max_workers} workers"
+        money = "" if run.tree.budget_usd is None else f", at most {words.money(run.tree.budget_usd)}"
+        return f"{most}{money}{', a rehearsal' if run.rehearsal else ''}"
     money = "" if run.budget_usd is None else f", at most {words.money(run.budget_usd)}"
     return f"at most {run.max_parallel} at once{money}{', a rehearsal' if run.rehearsal else ''}"
 
@@ -185,7 +212,10 @@ def _adopted(fact: f.ActorAdopted) -> str:
         return f"{before}; its next attempt {_next(resume=fact.resume)}{place}"
     said = f": {fact.failure.message or fact.failure.kind}" if fact.failure else ""
     account = _account(fact.usage, fact.cost_usd)
-    return f"by the record of Pitboss 0.9, it ended as {fact.status}{said}, having used {account}{place}"
+    whose = f"{fact.parent} had spawned it; " if fact.parent else ""
+    if fact.unrecorded:
+        return f"{whose}it was cut off under Pitboss 0.9, for good, having used {account}{place}"
+    return f"{whose}by the record of Pitboss 0.9, it ended as {fact.status}{said}, having used {account}{place}"
 
 
 def _admitted(fact: f.ActorAdmitted) -> str:

@@ -8,14 +8,14 @@ manifest, so that ``status`` starts fast.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from pitboss.core.state import RunState, evolve
-from pitboss.core.views import ActorView, RunView, display_name, run_view, task_record
+from pitboss.core.state import Asked, RunState, evolve
+from pitboss.core.views import ActorView, RunView, display_name, in_tree_order, run_view, task_record
 from pitboss.errors import OperatorError
 from pitboss.journal.discovery import RunEntry, State, discover, resolve
 from pitboss.journal.entries import Entry
@@ -25,7 +25,8 @@ from pitboss.journal.reader import Follower, replay
 from pitboss.journal.rundir import RunDir, runs_base
 from pitboss.model import facts as f
 from pitboss.model.records import TaskRecord
-from pitboss.model.run import ActorId, Phase, Usage
+from pitboss.model.run import ActorId, Phase, Role, Usage
+from pitboss.surfaces import words
 from pitboss.wire.artifacts import encode_tasks
 from pitboss.wire.resolved import Resolved, ResolvedActor
 from pitboss.wire.scalars import to_timestamp
@@ -61,6 +62,8 @@ class Run:
     """Of the settled actors, in the order they settled."""
     damaged: int = 0
     """Records of a run of 0.9 that could not be read."""
+    asked: Mapping[str, Asked] = field(default_factory=dict)
+    """Every request for approval, by its id, in the order they were asked."""
 
 
 def open_run(folder: Path, name: str) -> Run:
@@ -88,21 +91,27 @@ def entries(path: Path) -> list[Entry]:
 
 
 def find_actor(run: Run, name: str) -> ActorId:
-    """The actor that goes by ``name`` in this run: its id, or the beginning of exactly one.
+    """The actor that goes by ``name`` in this run: its id, else its label, else the beginning of exactly one id.
 
     Raises:
         OperatorError: None does, or more than one; the message names the ones there are.
     """
-    known = sorted(actor.id for actor in run.view.actors)
-    matches = [actor for actor in known if actor == name] or [
-        actor for actor in known if name and actor.startswith(name)
-    ]
+    known = sorted(run.view.actors, key=lambda actor: actor.id)
+    start = name.rstrip("…")
+    matches = (
+        [actor for actor in known if actor.id == name]
+        or [actor for actor in known if name and actor.label == name]
+        or [actor for actor in known if start and actor.id.startswith(start)]
+    )
     if len(matches) == 1:
-        return matches[0]
+        return matches[0].id
+    noun = "actors" if any(actor.parent for actor in known) else "tasks"
     if matches:
-        raise OperatorError(f"{len(matches)} tasks of run {run.path.name} begin with {name!r}: {', '.join(matches)}")
-    there = ", ".join(known) if known else "nothing is recorded of any yet"
-    raise OperatorError(f"no task {name!r} in run {run.path.name}; there are: {there}")
+        how = "are called" if matches[0].label == name else "begin with"
+        listed = ", ".join(actor.id for actor in matches)
+        raise OperatorError(f"{len(matches)} {noun} of run {run.path.name} {how} {name!r}: {listed}")
+    there = ", ".join(map(words.full_name, known)) if known else "nothing is recorded of any yet"
+    raise OperatorError(f"no {noun.removesuffix('s')} {name!r} in run {run.path.name}; there are: {there}")
 
 
 def log_path(run: Run, actor: ActorId, *, stderr: bool = False) -> Path:
@@ -172,7 +181,7 @@ def _ours(path: Path) -> Run:
         return _of_old(path)  # killed, or looked at, before its first fact was on disk
     view = run_view(state)
     records = tuple(task_record(state, actor) for actor in state.order)
-    return Run(path=path, state=_state(view, held=held), view=view, records=records)
+    return Run(path=path, state=_state(view, held=held), view=view, records=records, asked=state.approvals)
 
 
 def _state(view: RunView, *, held: bool) -> State:
@@ -228,9 +237,11 @@ def _old_view(folder: RunDir, legacy: Legacy, *, running: bool) -> RunView:
     specs = {spec.id: spec for spec in [*([resolved.lead] if resolved.lead else []), *resolved.tasks]}
     begun = sorted(item.name for item in folder.tasks.iterdir()) if folder.tasks.is_dir() else []
     names = list(dict.fromkeys([*specs, *latest, *begun]))
-    actors = tuple(
-        _old_actor(folder, name, latest.get(ActorId(name)), specs.get(name), begun=name in begun) for name in names
-    )
+    lead = resolved.lead.id if resolved.lead else None
+    actors = [
+        _old_actor(folder, name, latest.get(ActorId(name)), specs.get(name), lead=lead, begun=name in begun)
+        for name in names
+    ]
     return RunView(
         run_id=folder.run_id,
         name=display_name(resolved.name, manifest_path),
@@ -252,16 +263,24 @@ def _old_view(folder: RunDir, legacy: Legacy, *, running: bool) -> RunView:
         spent_usd=sum(record.cost_usd or 0.0 for record in latest.values()),
         usage=sum((record.usage for record in latest.values()), Usage()),
         guarded=running,
-        actors=actors,
+        actors=in_tree_order(actors),
     )
 
 
 def _old_actor(
-    folder: RunDir, name: str, record: TaskRecord | None, spec: ResolvedActor | None, *, begun: bool
+    folder: RunDir,
+    name: str,
+    record: TaskRecord | None,
+    spec: ResolvedActor | None,
+    *,
+    lead: str | None,
+    begun: bool,
 ) -> ActorView:
     waiting = Phase.WORKING if begun else Phase.QUEUED
     return ActorView(
         id=ActorId(name),
+        role=_old_role(name, lead),
+        parent=(record.parent_task_id if record else None) or (ActorId(lead) if lead and name != lead else None),
         phase=Phase.SETTLED if record else waiting,
         status=record.status if record else None,
         attempt=1 if record or begun else 0,
@@ -286,6 +305,12 @@ def _old_actor(
         final_message=record.final_message if record else None,
         log=str(folder.path / "tasks" / name / "stdout.log"),
     )
+
+
+def _old_role(name: str, lead: str | None) -> Role:
+    if lead is None:
+        return "task"
+    return "lead" if name == lead else "sublead" if name.startswith("sublead-") else "worker"
 
 
 def _is_there(worktree: str | None) -> bool:

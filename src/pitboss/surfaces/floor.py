@@ -6,19 +6,26 @@ A pure function from a view, a size and a time to styled text, so that the pictu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.text import Text
 
+from pitboss.core.layers import LayerView
 from pitboss.core.views import ActorView, RunView
-from pitboss.model.run import Phase, Status
+from pitboss.model.run import ActorId, Phase, Status
 from pitboss.surfaces import words
 
 __all__ = ["floor"]
 
 _STATUS_STYLES = {Status.SUCCESS: "green", Status.CANCELLED: "yellow", Status.TIMED_OUT: "yellow"}
-_PHASE_STYLES = {Phase.QUEUED: "dim", Phase.WORKING: "cyan", Phase.STOPPING: "yellow"}
+_PHASE_STYLES = {
+    Phase.QUEUED: "dim",
+    Phase.WORKING: "cyan",
+    Phase.STOPPING: "yellow",
+    Phase.FROZEN: "magenta",
+    Phase.PAUSED: "magenta",
+}
 _LEAST_DOING = 16
 """Below so many cells the phrase about what an actor does is left out, or another column for its sake."""
 
@@ -32,10 +39,10 @@ def floor(view: RunView, *, width: int, height: int, now: float) -> Text:
         height: Lines there is room for; never more.
         now: The time, for what still runs.
     """
-    lines = [_header(view, width, now), *_notices(view, width)][: max(1, height)]
+    lines = [_header(view, width, now), *_means(view, width), *_notices(view, width)][: max(1, height)]
     room = height - len(lines)
     shown, rest = _chosen(view.actors, room)
-    layout = _Layout(shown, width)
+    layout = _Layout(shown, width, view.names)
     lines += [layout.row(actor, now) for actor in shown]
     if rest and room > 0:
         lines.append(Text(words.fit(_summed_up(rest), width).rstrip(), "dim"))
@@ -69,8 +76,33 @@ def _counts(view: RunView) -> Iterator[tuple[int, str]]:
     yield 1, f"{len(view.actors) - queued - settled - tidying} running"
     yield 4, f"{tidying} tidying" if tidying else ""
     yield 3, f"{queued} queued" if queued else ""
-    yield 1, f"{settled - view.failed} done"
+    yield 1, f"{view.succeeded} done"
     yield 1, f"{view.failed} failed" if view.failed else ""
+    cancelled = settled - view.succeeded - view.failed
+    yield 2, f"{cancelled} cancelled" if cancelled else ""
+
+
+def _means(view: RunView, width: int) -> Iterator[Text]:
+    """What each layer of a tree that is at work may still use, in one line."""
+    if view.ended_at or not view.layers:
+        return
+    names = view.names
+    over = {actor.id for actor in view.actors if actor.phase in {Phase.TIDYING, Phase.SETTLED}}
+    said = [_means_of(layer, names[layer.lead]) for layer in view.layers if layer.lead not in over]
+    if said:
+        yield Text(words.fit(words.clean(" │ ".join(said)), width).rstrip(), "dim")
+
+
+def _means_of(layer: LayerView, name: str) -> str:
+    if layer.is_shared:
+        return f"{name} shares"
+    parts = [f"{name} {words.workers(layer)}"]
+    if layer.left_usd is not None:
+        parts.append(f"{words.money(layer.left_usd)} left")
+    if layer.plan_required and not layer.plan_approved:
+        parts.append("no plan approved")
+    parts += [f"{lease.name} leased" for lease in layer.leases]
+    return ", ".join(parts)
 
 
 def _notices(view: RunView, width: int) -> Iterator[Text]:
@@ -95,7 +127,7 @@ def _spoken_notices(view: RunView) -> Iterator[str]:
 
 
 def _chosen(actors: Sequence[ActorView], room: int) -> tuple[list[ActorView], list[ActorView]]:
-    """The actors that get a row, in the order of the manifest, and those that are summed up in the last line."""
+    """The actors that get a row, in their order, and those that are summed up in the last line."""
     if len(actors) <= room:
         return list(actors), []
     first = sorted(actors, key=_urgency)[: max(0, room - 1)]
@@ -120,10 +152,11 @@ def _summed_up(rest: Iterable[ActorView]) -> str:
 class _Layout:
     """How wide each column is: fixed for one picture, so that the rows stand below each other."""
 
-    def __init__(self, actors: Sequence[ActorView], width: int) -> None:
+    def __init__(self, actors: Sequence[ActorView], width: int, names: Mapping[ActorId, str]) -> None:
         self.width = width
+        self.names = names
         self.label = 13 if width >= 60 else 1
-        longest = max((cell_len(actor.id) for actor in actors), default=0)
+        longest = max((cell_len(_indented(actor)) for actor in actors), default=0)
         self.time, self.cost = 7, 7 if width >= 26 else 0
         fixed = self.label + 1 + self.time + 1 + (self.cost + 1 if self.cost else 0)
         self.id = max(4, min(longest, 24 if width >= 100 else 16, width - fixed))
@@ -137,9 +170,9 @@ class _Layout:
         row = Text(no_wrap=True)
         name = words.label(actor)
         row.append(words.fit(name if self.label > 1 else name[0], self.label) + " ", _style(actor))
-        row.append(words.fit(words.clean(actor.id), self.id) + " ")
+        row.append(words.fit(_indented(actor), self.id) + " ")
         if self.doing:
-            row.append(words.fit(words.clean(actor.doing), self.doing) + " ", "dim")
+            row.append(words.fit(words.clean(words.renamed(actor.doing, self.names)), self.doing) + " ", "dim")
         ran = words.duration(words.elapsed(actor.started_at, actor.ended_at, now))
         row.append(words.fit(ran, self.time, right=True))
         if self.tokens:
@@ -147,6 +180,10 @@ class _Layout:
         if self.cost:
             row.append(" " + words.fit(words.money(actor.cost_usd), self.cost, right=True))
         return row
+
+
+def _indented(actor: ActorView) -> str:
+    return "  " * actor.depth + words.name(actor)
 
 
 def _style(actor: ActorView) -> str:

@@ -1,4 +1,4 @@
-"""A run as it goes, shown by a thread of its own: a floor that redraws itself, or one line per finished task.
+"""A run as it goes, shown by a thread of its own: a floor that redraws itself, or one line per finished actor.
 
 The engine hands over its newest view and goes on; a slow terminal delays nobody but the thread here, and a view
 that nobody had the time to draw is replaced by the next. Called by ``commands``, which is given to by ``compose``.
@@ -97,7 +97,7 @@ class Watcher:
 
 
 class Lines:
-    """For pipes, files and terminals that cannot redraw: exactly one line per finished task, on standard output."""
+    """For pipes, files and terminals that cannot redraw: exactly one line per finished actor, on standard output."""
 
     tick_secs: float | None = None
 

@@ -8,13 +8,14 @@ Called by ``commands``, ``progress`` and ``demo``.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 
+from pitboss.core.layers import LayerView, LeaseView
 from pitboss.core.views import ActorView, RunView
-from pitboss.model.run import Phase
+from pitboss.model.run import ActorId, Phase
 from pitboss.surfaces import words
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = [
     "Column",
     "Table",
     "closing_lines",
+    "layer_lines",
     "list_lines",
     "place",
     "progress_line",
@@ -74,10 +76,10 @@ _PROGRESS = Table((Column("", 20), Column("", 12), Column("", 8, True), Column("
 
 
 def progress_line(actor: ActorView) -> str:
-    """The one line that a finished task gets where no terminal is."""
+    """The one line that a finished actor gets where no terminal is."""
     took = words.duration(words.elapsed(actor.started_at, actor.ended_at, actor.ended_at))
     name = words.label(actor).replace("SpawnFailed", "SpawnFail")  # twelve cells, as ever
-    return _PROGRESS.row(actor.id, name, took, words.tokens(actor.usage), _exit(actor))
+    return _PROGRESS.row(actor.name or actor.id, name, took, words.tokens(actor.usage), _exit(actor))
 
 
 def _exit(actor: ActorView) -> str:
@@ -109,7 +111,7 @@ def status_lines(view: RunView, *, state: str, now: float, width: int | None = N
         # How long an interrupted actor went on is not known; the time since would be a lie.
         until = words.elapsed(actor.started_at, actor.ended_at, actor.started_at if over else now)
         yield table.row(
-            actor.id,
+            _indented(actor),
             words.label(actor, over=over),
             words.duration(until),
             (words.moment if width is None else words.clock)(actor.started_at),
@@ -118,13 +120,18 @@ def status_lines(view: RunView, *, state: str, now: float, width: int | None = N
         )
     yield table.rule()
     yield _totals(view, over=over)
+    yield from layer_lines(view, width=width, over=over)
     yield from _whereabouts(view, over=over)
     if state == "interrupted" and not view.rehearsal:
         yield f"Go on with it: {words.program()} resume {words.short_id(view.run_id)}"
 
 
+def _indented(actor: ActorView) -> str:
+    return "  " * actor.depth + words.full_name(actor)
+
+
 def _status_table(view: RunView, width: int | None) -> Table:
-    longest = max(cell_len(actor.id) for actor in view.actors)
+    longest = max(cell_len(_indented(actor)) for actor in view.actors)
     if width is None:
         sizes = (min(max(longest, 30), 60), 16, 10, 24, 6, 10)
     else:
@@ -170,6 +177,8 @@ def _totals(view: RunView, *, over: bool) -> str:
     queued = view.count(Phase.QUEUED)
     unfinished = len(view.actors) - queued - view.count(Phase.SETTLED)
     parts = [f"Total: {len(view.actors)}", f"Failed: {view.failed}"]
+    if forgiven := view.count(Phase.SETTLED) - view.succeeded - view.failed:
+        parts.append(f"Cancelled: {forgiven}")
     if unfinished:
         parts.append(f"{'Interrupted' if over else 'Running'}: {unfinished}")
     if queued:
@@ -177,6 +186,50 @@ def _totals(view: RunView, *, over: bool) -> str:
     if any(actor.cost_usd is not None for actor in view.actors):
         parts.append(f"Cost: {words.spent(view)}")
     return "  ".join(parts)
+
+
+# --- layers ---------------------------------------------------------------------------------------------------------
+
+
+def layer_lines(view: RunView, *, width: int | None = None, over: bool = True) -> Iterator[str]:
+    """What each layer of a tree has spent and may still use, and who holds which lease; nothing for a flat run."""
+    if not view.layers:
+        return
+    depths = {actor.id: actor.depth for actor in view.actors}
+    named = [("  " * depths[layer.lead] + view.names[layer.lead], layer) for layer in view.layers]
+    longest = max(cell_len(name) for name, _ in named)
+    size = min(max(longest, 8), 30 if width is None else max(8, width - 51))
+    titles = (("LAYER", size), ("SPENT", 9), ("RESERVED", 9), ("LEFT", 9), ("WORKERS", 12), ("KEYS", 6))
+    table = Table(tuple(Column(title, cells, right=n > 0) for n, (title, cells) in enumerate(titles)))
+    yield table.head()
+    for name, layer in named:
+        yield table.row(name, *_means(layer, view.names, over=over)) + _plan(layer)
+    leases = [*view.run_leases, *(lease for layer in view.layers for lease in layer.leases)]
+    if leases and not over:
+        yield "Leases:"
+        yield from (f"  {_lease(lease, view)}" for lease in leases)
+
+
+def _means(layer: LayerView, names: Mapping[ActorId, str], *, over: bool) -> tuple[str, ...]:
+    if layer.is_shared:
+        return (f"shares {names[layer.pool]}", "", "", "", str(layer.keys))
+    left = "no limit" if layer.left_usd is None else words.money(layer.left_usd)
+    live = words.NOTHING if over else words.workers(layer).removesuffix("s").removesuffix(" worker")
+    return (words.money(layer.spent_usd), words.money(layer.reserved_usd), left, live, str(layer.keys))
+
+
+def _plan(layer: LayerView) -> str:
+    if not layer.plan_required:
+        return ""
+    return "  plan approved" if layer.plan_approved else "  no plan approved yet"
+
+
+def _lease(lease: LeaseView, view: RunView) -> str:
+    wide = "run-wide " if lease.run_wide else ""
+    return words.clean(
+        f"{wide}{lease.name}: {view.names.get(lease.holder, lease.holder)}, "
+        f"since {words.clock(lease.acquired_at)}, until {words.clock(lease.expires_at)} UTC at the latest"
+    )
 
 
 # --- list -----------------------------------------------------------------------------------------------------------
@@ -214,18 +267,19 @@ def closing_lines(view: RunView, *, width: int, rows: bool = True, runs_dir: str
     failed = [actor for actor in view.actors if actor.status is not None and actor.failure is not None]
     if failed:
         yield "Not successful:"
-        yield from (f"  {actor.id}: {reason(actor)}" for actor in failed)
+        yield from (f"  {words.name(actor)}: {words.renamed(reason(actor), view.names)}" for actor in failed)
     yield from _notes(view)
     yield from _whereabouts(view)
     yield from _next_steps(view, runs_dir, failed)
 
 
 def _outcome(view: RunView) -> Iterator[str]:
-    done = view.count(Phase.SETTLED)
-    good = done - view.failed
-    parts = [f"{good} of {words.plural(len(view.actors), 'task')} successful"]
+    noun = "actor" if view.layers else "task"
+    parts = [f"{view.succeeded} of {words.plural(len(view.actors), noun)} successful"]
     if view.failed:
         parts.append(f"{view.failed} not")
+    if forgiven := view.count(Phase.SETTLED) - view.succeeded - view.failed:
+        parts.append(f"{forgiven} cancelled")
     if never := view.count(Phase.QUEUED):
         parts.append(f"{never} never started")
     took = words.duration(view.ended_at - view.started_at)
@@ -239,11 +293,11 @@ def _outcome(view: RunView) -> Iterator[str]:
 
 def _final_rows(view: RunView, width: int) -> Iterator[str]:
     room = max(8, width - 33)
-    size = min(max((cell_len(actor.id) for actor in view.actors), default=8), room)
+    size = min(max((cell_len(_indented(actor)) for actor in view.actors), default=8), room)
     table = Table((Column("", 13), Column("", size), Column("", 9, True), Column("", 8, True)))
     for actor in view.actors:
         took = words.duration(words.elapsed(actor.started_at, actor.ended_at, view.ended_at))
-        yield table.row(words.label(actor, over=True), actor.id, took, words.money(actor.cost_usd))
+        yield table.row(words.label(actor, over=True), _indented(actor), took, words.money(actor.cost_usd))
 
 
 def reason(actor: ActorView) -> str:
@@ -251,14 +305,14 @@ def reason(actor: ActorView) -> str:
     failure = actor.failure
     said = failure.message if failure and failure.message else (failure.kind if failure else "")
     kind = f"[{failure.kind}] " if failure and failure.kind != "unknown" and failure.message else ""
-    return words.clean(kind + "; ".join(filter(None, [said, actor.note])))
+    return words.clean(kind + "; ".join(dict.fromkeys(filter(None, [said, actor.note]))))
 
 
 def _notes(view: RunView) -> Iterator[str]:
     noted = [actor for actor in view.actors if actor.note and actor.failure is None]
     if noted:
         yield "Noted:"
-        yield from (f"  {actor.id}: {words.clean(actor.note)}" for actor in noted)
+        yield from (f"  {words.name(actor)}: {words.renamed(words.clean(actor.note), view.names)}" for actor in noted)
 
 
 def _whereabouts(view: RunView, *, over: bool = True) -> Iterator[str]:
@@ -267,7 +321,7 @@ def _whereabouts(view: RunView, *, over: bool = True) -> Iterator[str]:
     While a run goes on, only what was set aside is: the rest is still where it is being worked on.
     """
     left = [actor for actor in view.actors if actor.started_at and (over or actor.set_aside)]
-    places = [(actor.id, where) for actor in left if (where := place(actor))]
+    places = [(words.name(actor), where) for actor in left if (where := place(actor))]
     if places:
         yield "Where the work is:"
         yield from (f"  {name}: {where}" for name, where in places)
@@ -290,5 +344,6 @@ def _next_steps(view: RunView, runs_dir: str | None, failed: Sequence[ActorView]
     us = words.program()
     yield f"  {us} status {run}{base}"
     if subject := next(iter(failed), next(iter(view.actors), None)):
-        yield f"  {us} why {run} {subject.id}{base}"
-        yield f"  {us} attach {run} {subject.id}{base}"
+        name = shlex.quote(words.name(subject))
+        yield f"  {us} why {run} {name}{base}"
+        yield f"  {us} attach {run} {name}{base}"

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import TypedDict
 
 from pitboss.core.views import RunView
-from pitboss.surfaces import client, render
+from pitboss.surfaces import client, render, words
 from pitboss.surfaces.faults import is_quiet
 from pitboss.surfaces.outlet import Outlet, stderr, stdout
 from pitboss.surfaces.progress import Floor, Lines, Watcher, may_redraw
 
-__all__ = ["Eyes", "watch"]
+__all__ = ["Eyes", "opening_line", "watch"]
 
 
 class Eyes(TypedDict):
@@ -41,7 +41,7 @@ def watch(work: Callable[[Eyes], int]) -> tuple[int, RunView | None]:
 
     def opened(view: RunView) -> None:
         if not is_quiet():
-            watcher.say(_opening(view))
+            watcher.say(opening_line(view))
         see(view)
 
     try:
@@ -55,9 +55,18 @@ def watch(work: Callable[[Eyes], int]) -> tuple[int, RunView | None]:
     return code, next(iter(newest), None)
 
 
-def _opening(view: RunView) -> str:
+def opening_line(view: RunView) -> str:
+    """Which run has begun, what was asked for, and where it is kept."""
     kind = "Rehearsal" if view.rehearsal else "Run"
-    return f"{kind} {view.run_id}: {len(view.actors)} tasks, at most {view.max_parallel} at once, in {view.run_dir}"
+    return f"{kind} {view.run_id}: {_asked_for(view)}, in {view.run_dir}"
+
+
+def _asked_for(view: RunView) -> str:
+    if not view.layers:
+        return f"{words.plural(len(view.actors), 'task')}, at most {view.max_parallel} at once"
+    lead, most = view.layers[0], view.layers[0].max_workers
+    workers = "any number of workers" if most is None else f"at most {words.plural(most, 'worker')}"
+    return f"lead {lead.lead} with {workers}"
 
 
 def _close(view: RunView, out: Outlet, *, rows: bool) -> None:

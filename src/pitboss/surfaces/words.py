@@ -6,18 +6,21 @@ story. No layout (``render`` and ``floor`` do that), no reading of files. Called
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import sys
 import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
 from rich.cells import cell_len, set_cell_size
 
+from pitboss.core.layers import LayerView
 from pitboss.core.views import ActorView, RunView
-from pitboss.model.run import Phase, Status, Usage
+from pitboss.model.run import ActorId, Phase, Status, Usage
 
 __all__ = [
     "AGE_UNITS",
@@ -29,15 +32,19 @@ __all__ = [
     "duration",
     "elapsed",
     "fit",
+    "full_name",
     "label",
     "moment",
     "money",
+    "name",
     "plural",
     "program",
+    "renamed",
     "short_id",
     "size",
     "spent",
     "tokens",
+    "workers",
 ]
 
 NOTHING = "—"
@@ -61,6 +68,8 @@ PHASE_LABELS = MappingProxyType(
         Phase.PREPARING: "◐ Starting",
         Phase.STARTING: "◐ Starting",
         Phase.WORKING: "● Running",
+        Phase.FROZEN: "‖ Frozen",
+        Phase.PAUSED: "‖ Paused",
         Phase.FINISHING: "● Finishing",
         Phase.STOPPING: "● Stopping",
         Phase.TIDYING: "● Tidying",
@@ -79,6 +88,26 @@ def label(actor: ActorView, *, over: bool = False) -> str:
     if not over:
         return PHASE_LABELS[actor.phase]
     return "– NotStarted" if actor.phase is Phase.QUEUED else "? Interrupted"
+
+
+def name(actor: ActorView) -> str:
+    """What an actor is called for short; every command takes it."""
+    return clean(actor.name or actor.id)
+
+
+def full_name(actor: ActorView) -> str:
+    """An actor's label and the beginning of its id, or whichever of them there is."""
+    short = actor.short_id or actor.id
+    return f"{clean(actor.label)} ({short})" if actor.label else short
+
+
+_MINTED = re.compile(r"(?<![\w/-])(?:worker|sublead)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![\w/-])")
+"""An actor's id in a text; in a path or in a branch's name it stays what it is."""
+
+
+def renamed(text: str, names: Mapping[ActorId, str]) -> str:
+    """A text with the short names of actors where it has their ids."""
+    return _MINTED.sub(lambda found: names.get(ActorId(found[0]), found[0]), text)
 
 
 def duration(secs: float) -> str:
@@ -128,8 +157,17 @@ def money(usd: float | None) -> str:
 
 
 def spent(view: RunView) -> str:
-    """What the run has cost, and of how much."""
-    return money(view.spent_usd) + (f" of {money(view.budget_usd)}" if view.budget_usd is not None else "")
+    """What the run has cost, and of how much: the lower of its hard limit and its lead's budget."""
+    limits = [view.budget_usd, *(layer.budget_usd for layer in view.layers[:1])]
+    limit = min((limit for limit in limits if limit is not None), default=None)
+    return money(view.spent_usd) + (f" of {money(limit)}" if limit is not None else "")
+
+
+def workers(layer: LayerView) -> str:
+    """How many live workers a layer has, and how many it may have."""
+    if layer.max_workers is None:
+        return plural(layer.live_workers, "worker")
+    return f"{layer.live_workers} of {plural(layer.max_workers, 'worker')}"
 
 
 def moment(at: float) -> str:

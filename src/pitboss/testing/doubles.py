@@ -6,17 +6,19 @@ journal alone, encoded and decoded, rebuilds the state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import msgspec
 
-from pitboss.core import lifecycle
+from pitboss.core import coordination, ledger, lifecycle, store, tree
 from pitboss.core.decide import Outcome, decide
-from pitboss.core.state import Actor, RunState, evolve
+from pitboss.core.state import Actor, RunState, Wait, evolve
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
+from pitboss.model.answers import Answer, Refused
+from pitboss.model.calls import AnyCall, SpawnWorker
 from pitboss.model.run import (
     ActorId,
     Certificate,
@@ -28,9 +30,11 @@ from pitboss.model.run import (
     RunSpec,
     SetAside,
     TaskSpec,
+    TreeSpec,
     TurnResult,
     Usage,
 )
+from pitboss.model.tree import CallId, ForActors, ForKey, ForLease
 
 RUN = RunId("0192f0c1-0000-7000-8000-000000000001")
 
@@ -49,6 +53,13 @@ def a_run(*tasks: TaskSpec | str, **changes: object) -> RunSpec:
     specs = tuple(a_task(task) if isinstance(task, str) else task for task in tasks or ("a",))
     plain = RunSpec(run_id=RUN, run_dir=f"/runs/{RUN}", manifest_path="pit.toml", tasks=specs)
     return msgspec.structs.replace(plain, **changes)
+
+
+def a_tree(**changes: object) -> RunSpec:
+    """A run with a lead called ``lead``; ``changes`` are fields of ``TreeSpec``."""
+    lead = a_task("lead", model="claude-haiku-4-5", use_worktree=False)
+    plain = TreeSpec(lead=lead, max_workers=4, budget_usd=10.0, allow_subleads=True)
+    return msgspec.structs.replace(a_run(), tasks=(), tree=msgspec.structs.replace(plain, **changes))
 
 
 def a_result(cost: float | None = 0.5, *, is_error: bool = False, subtype: str = "success") -> TurnResult:
@@ -80,6 +91,8 @@ class Story:
         self.state = RunState()
         self.facts: list[f.AnyFact] = []
         self.effects: list[e.Effect] = []
+        self.made = 0
+        """How many tool calls were made; the last one's number."""
         self.last = Outcome(self.state, (), ())
         if run is not None:
             self.when(s.Opened(at=self.at, run=run, pid=1, pitboss_version="test"))
@@ -101,6 +114,38 @@ class Story:
         check_laws(self.state)
         check_rebuild(before, self.last)
         return self.last
+
+    def calls(self, name: str, call: AnyCall) -> Answer | Refused | None:
+        """An actor calls a tool; what it is answered at once, ``None`` if it has to wait."""
+        self.made += 1
+        outcome = self.when(
+            s.CallMade(
+                at=self.at,
+                actor=ActorId(name),
+                attempt=self.actor(name).attempt,
+                call_id=self.made,
+                call=call,
+                minted=str(self.made),
+                session_id=f"session-{self.made}",
+            )
+        )
+        return next((answer for number, answer in self._answers(outcome.effects) if number == self.made), None)
+
+    def answers(self) -> dict[CallId, Answer | Refused]:
+        """What every call so far was answered, by its number."""
+        return dict(self._answers(self.effects))
+
+    @staticmethod
+    def _answers(effects: Iterable[e.Effect]) -> Iterator[tuple[CallId, Answer | Refused]]:
+        return ((effect.call_id, effect.answer) for effect in effects if isinstance(effect, e.AnswerCall))
+
+    def spawns(self, name: str, **arguments: object) -> str:
+        """An actor spawns a worker, which is then at work; the worker's id."""
+        answer = self.calls(name, msgspec.convert({"prompt": "go"} | arguments, SpawnWorker))
+        assert isinstance(answer, Answer), answer
+        worker = str(answer.content["task_id"])
+        self.working(worker)
+        return worker
 
     def after(self, secs: float) -> Outcome:
         """Let time pass, then the clock's signal arrive."""
@@ -239,18 +284,79 @@ def check_laws(state: RunState) -> None:
     assert {actor.spec.id for actor in live} == set(state.live), "the index of live actors is wrong"
     assert [actor.spec.id for actor in actors if actor.phase is Phase.QUEUED] == list(state.waiting)
     assert {actor.spec.id for actor in actors if actor.phase is Phase.SETTLED} == set(state.order)
-    assert len(live) <= state.run.max_parallel, "law 7: more live actors than the cap"
+    assert state.run.tree is not None or len(live) <= state.run.max_parallel, "law 7: more live actors than the cap"
     assert len(starting) <= state.run.max_starts, "law 7: more starts in flight than the limit"
     worktrees = [actor.worktree.path for actor in state.actors.values() if actor.worktree and actor in live]
     assert len(worktrees) == len(set(worktrees)), "law 1: two live actors in one worktree"
     for actor in state.actors.values():
         _check_actor(actor)
-    if state.run.budget_usd is not None:
+    if state.run.tree is not None:
+        _check_tree(state)
+    elif state.run.budget_usd is not None:
         held = sum(actor.allotment_usd or 0.0 for actor in live)
         spent = sum(actor.cost_usd or 0.0 for actor in state.actors.values() if actor not in live)
         # Each attempt may pass its share by one call; of past attempts only the sum is known.
         over = sum(max(0.0, (actor.cost_usd or 0.0) - (actor.allotment_usd or 0.0)) for actor in state.actors.values())
         assert held + spent <= state.run.budget_usd + over + 1e-9, "law 6: more promised than there is"
+
+
+def _check_tree(state: RunState) -> None:
+    """The laws of a tree: caps, the ledger, nobody orphaned, nobody left waiting for what has come about."""
+    live = [actor for actor in state.actors.values() if actor.phase not in tree.OVER]
+    for role, most in (("worker", state.tree.max_total_workers), ("sublead", state.tree.max_subleads)):
+        assert most is None or sum(actor.role == role for actor in live) <= most, f"law 7: too many {role}s"
+    for layer in [actor for actor in state.actors.values() if actor.role in {"lead", "sublead"}]:
+        pool = tree.pool_of(state, layer.spec.id)
+        cap, money = tree.worker_cap(state, pool), ledger.account(state, pool)
+        assert cap is None or tree.live_workers(state, pool) <= cap, "law 7: more workers than the cap"
+        assert money.spent >= 0, "law 6: a layer has earned money"
+    total = sum(actor.all_cost_usd or 0.0 for actor in state.actors.values())
+    leader = tree.root(state)
+    assert leader is not None
+    assert abs(ledger.account(state, leader.spec.id).spent - total) < 1e-9, "law 6: money counted twice or not at all"
+    for actor in state.actors.values():
+        parent = state.actors.get(actor.parent) if actor.parent else None
+        orphan = parent is not None and parent.phase in tree.OVER and actor.phase not in tree.OVER
+        assert not orphan or actor.stopping is not None, f"law 3: {actor.spec.id} has lost its lead and goes on"
+        _check_steered(state, actor)
+    for wait in state.waits.values():
+        _check_wait(state, wait)
+    holders = [(lease.scope, lease.name) for lease in state.leases.held.values()]
+    assert len(holders) == len(set(holders)), "two hold one lease"
+    for lease in state.leases.held.values():
+        assert state.actors[ActorId(lease.holder)].phase is not Phase.SETTLED, "a ghost holds a lease"
+
+
+def _check_steered(state: RunState, actor: Actor) -> None:
+    """What an actor is told reaches it, and an order to end holds for whoever has no process too."""
+    name, waits = actor.spec.id, any(wait.actor == actor.spec.id for wait in state.waits.values())
+    if actor.phase is Phase.WORKING and actor.inbox:
+        assert actor.interrupting, f"{name} is not told what it could hear"
+        assert not waits, f"{name} waits while a message waits for it"
+    if state.draining is not None:
+        assert actor.phase is not Phase.QUEUED or actor.parent is None, f"{name} waits for a start that never comes"
+    if state.stop_ordered:
+        assert actor.phase is not Phase.PAUSED, f"{name} is paused in a run that was stopped"
+
+
+def _check_wait(state: RunState, wait: Wait) -> None:
+    """Nobody waits who is gone, and nobody for what has come about."""
+    caller = state.actors[wait.actor]
+    assert caller.phase in lifecycle.HAS_PROCESS, "a wait has outlived its caller"
+    assert caller.attempt == wait.attempt, "a wait is one of an older attempt"
+    match wait.awaited:
+        case ForActors(ids=ids):
+            over = [name for name in ids if state.actors[name].phase is Phase.SETTLED]
+            assert not over, f"{wait.actor} waits for what has ended: {over}"
+        case ForKey(layer=layer, path=path):
+            call = coordination.wait_call(wait.awaited)
+            found = store.waited(state.store(layer), coordination.caller_of(state, wait.actor, layer), call)
+            assert found is None, f"{wait.actor} waits for a key that is there: {path}"
+        case ForLease(scope=scope, name=lease):
+            held = (scope, lease) in {(one.scope, one.name) for one in state.leases.held.values()}
+            assert held or caller.stopping is not None, f"{wait.actor} waits for a lease that nobody holds: {lease}"
+        case _:
+            pass
 
 
 def _check_actor(actor: Actor) -> None:
@@ -261,7 +367,8 @@ def _check_actor(actor: Actor) -> None:
         assert actor.certificate is not None, f"law 2: {name} settled without evidence"
         if not actor.certificate.complete:
             assert "unverifiable" in actor.note, f"law 2: {name} hides that its end is unproven"
-    assert actor.attempt > 0 or actor.phase is Phase.QUEUED, f"{name}: only who waits has had no attempt"
+    unstarted = actor.phase is Phase.QUEUED or actor.stopping is not None
+    assert actor.attempt > 0 or unstarted, f"{name}: only who waits, or was stopped in that, has had no attempt"
 
 
 def check_rebuild(before: RunState, outcome: Outcome) -> None:

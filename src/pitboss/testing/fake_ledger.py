@@ -1,4 +1,4 @@
-# ruff: noqa: PTH103, PTH118, PTH123
+# ruff: noqa: PTH103, PTH105, PTH118, PTH123
 """What a fake session has spent: per turn, per process, and over the whole session, resumes included.
 
 The numbers follow the real CLI: ``usage`` of a result is the turn's own, ``total_cost_usd`` and ``modelUsage`` go on
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the names are for annotations only, and their modules are d
 
     _Account: TypeAlias = dict[str, tuple["Tokens", float]]
 
-__all__ = ["DEFAULT_USAGE", "Ledger", "home", "read_usage", "usage_fields"]
+__all__ = ["DEFAULT_USAGE", "Ledger", "home", "keep", "read_usage", "usage_fields"]
 
 Tokens = tuple[int, int, int, int]
 """Input, output, cache read, cache creation."""
@@ -39,6 +39,15 @@ def home() -> str:
     """Where sessions are kept, as the real one does below its own folder; never in the user's ``~/.claude``."""
     own = os.environ.get("CLAUDE_CONFIG_DIR") or os.path.join(os.environ.get("HOME", "."), ".claude-fake")
     return os.path.join(own, "projects", "fake")
+
+
+def keep(path: str, value: object) -> None:
+    """Writes a file of a session, all or nothing: its process may be killed at any time."""
+    os.makedirs(home(), exist_ok=True)
+    fresh = f"{path}.{os.getpid()}"
+    with open(fresh, "w", encoding="utf-8") as file:
+        json.dump(value, file)
+    os.replace(fresh, path)
 
 
 def read_usage(usage: Frame) -> Tokens:
@@ -79,9 +88,7 @@ class Ledger:
 
     def save(self) -> None:
         """Keeps the account for a resume."""
-        os.makedirs(home(), exist_ok=True)
-        with open(self._path, "w", encoding="utf-8") as file:
-            json.dump(self._models, file)
+        keep(self._path, self._models)
 
     def begin_turn(self) -> None:
         """From now on ``usage`` is another turn's; a session can be resumed from its first one on."""

@@ -6,7 +6,7 @@ import os
 import signal
 
 from pitboss.testing.fake_pipe import Pipe, part
-from pitboss.testing.fake_script import BadScript, Script
+from pitboss.testing.fake_script import BadScript, Script, part_in
 from pitboss.testing.fake_session import VERSION, Session
 from pitboss.testing.fake_turn import Turn
 
@@ -28,7 +28,8 @@ def play(argv: list[str]) -> int:
     """
     pipe, options = Pipe(), read_options(argv)
     try:
-        return _Play(Session(options, pipe), Script.of_environment()).run(resumed="--resume" in options)
+        session = Session(options, pipe)
+        return _Play(session, Script.of_environment()).run(resumed="--resume" in options)
     except BadScript as error:
         pipe.complain(f"fake-claude: {error}\n")
         return 2
@@ -69,6 +70,7 @@ class _Play:
         if known and not resumed:
             self._pipe.complain(f"Error: Session ID {self._session.id} is already in use.\n")
             return 1
+        self._session.memory.load()
         while self._wait_for_work():
             self._work()
         return 0 if self._fine else 1
@@ -92,9 +94,17 @@ class _Play:
             if task.shell is None:
                 Turn(self._session, task.steps, subagent=task).play_subagent()
             self._session.tasks.conclude(task)
-            self._fine = Turn(self._session, self._script.next_turn()).run()
+            self._take_turn()
         elif self._pipe.prompts:
-            self._fine = Turn(self._session, self._script.next_turn(self._pipe.prompts.pop(0))).run()
+            prompt = self._pipe.prompts.pop(0)
+            self._session.memory.hear(prompt)
+            if part := part_in(prompt):
+                self._session.memory.play(part)
+            self._take_turn(prompt)
+
+    def _take_turn(self, prompt: str = "") -> None:
+        steps = self._script.next_turn(self._session.memory.part, prompt)
+        self._fine = Turn(self._session, steps).run()
 
     def _on_request(self, request_id: str, request: Frame) -> None:
         session = self._session

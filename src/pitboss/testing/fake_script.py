@@ -5,9 +5,13 @@ A script is a JSON list of steps, each an object whose first key is its verb::
     [{"text": "Let me look."}, {"tool": "Bash", "input": {"command": "ls"}}, {"text": "done"}]
 
 It is looked for in the prompt first (``FAKE: `` and the list; whatever follows the list is ignored), then in the file
-named by ``PITBOSS_FAKE_SCRIPT``: ``{"<pattern>": [steps], ...}``. A pattern is matched against ``<actor>`` and
-``<actor>/<attempt>``, taken from ``PITBOSS_COOKIE`` (``<run>/<actor>/<attempt>``); the actor's exact name goes first,
-then the order of the file counts. The steps up to an ``end`` are a turn; a turn beyond the script answers "done".
+named by ``PITBOSS_FAKE_SCRIPT``: ``{"<pattern>": [steps], ...}``. A pattern is matched against ``<name>`` and
+``<name>/<attempt>``; the name is the actor's, of ``PITBOSS_COOKIE`` (``<run>/<actor>/<attempt>``), unless a prompt has
+said ``PLAY: <name>`` on its first line: then it is that one for the rest of the session, resumed ones included, so that
+actors whose id is minted at run time have scripts too. The exact name goes first, with its attempt before without, then
+the order of the file counts. The steps up to an ``end`` are a turn; a turn beyond the script answers "done".
+
+Any text may refer to what was answered before and to what the session was told last: see ``fake_memory``.
 
 =================  ====================================================================================================
 step               what it does
@@ -15,7 +19,8 @@ step               what it does
 text               says it; ``text`` and the tool call that follows belong to one message, as the model would send them
 tool, input        calls a tool: past the hook, then for real (Bash, with ``run_in_background`` too, Write, Read), or
                    over the pipe (``mcp__<server>__<tool>``); any other tool answers with its name
-mcp, input         calls ``mcp__pitboss__<mcp>``
+call, input, as    calls ``mcp__pitboss__<call>``; the answer is kept under the name ``as``, if there is one, a refusal
+                   as ``{"error": <its message>}``
 background         a Bash call that goes on for so many seconds after it was answered, or for ever (``"endless"``)
 agent              a subagent in the background that plays these steps after the turn; ``description``
 usage              tokens of every later call: ``input``, ``output``, ``cache_read``, ``cache_creation``
@@ -41,10 +46,13 @@ import json
 import os
 from fnmatch import fnmatchcase
 
-__all__ = ["BadScript", "Script", "Step", "read_steps"]
+__all__ = ["INLINE", "BadScript", "Script", "Step", "part_in", "read_steps"]
 
-_PREFIX = "FAKE: "
-_ORDINARY = ("text", "tool", "mcp", "background", "agent", "usage", "delay", "retry", "api_error", "end")
+INLINE = "FAKE: "
+"""Before a script in a prompt."""
+
+_PART = "PLAY: "
+_ORDINARY = ("text", "tool", "call", "background", "agent", "usage", "delay", "retry", "api_error", "end")
 _TROUBLE = ("noise", "big_line", "garbage", "stderr", "spawn", "ignore_term", "hang", "exit")
 _VERBS = frozenset(_ORDINARY + _TROUBLE)
 
@@ -95,38 +103,50 @@ def read_steps(steps: object, where: str) -> list[Step]:
 class Script:
     """What one actor does, turn by turn."""
 
-    def __init__(self, steps: list[Step]) -> None:
-        self._steps = steps
+    def __init__(self, scripts: dict[str, list[Step]]) -> None:
+        _, self._actor, self._attempt = [*os.environ.get("PITBOSS_COOKIE", "").split("/"), "", "", ""][:3]
+        self._scripts = scripts
+        self._steps: list[Step] | None = None
 
     @classmethod
     def of_environment(cls) -> Script:
-        """The script of this process's actor; an empty one if none is named."""
+        """The scripts this process may follow; none if no file is named."""
         path = os.environ.get("PITBOSS_FAKE_SCRIPT")
         if not path:
-            return cls([])
+            return cls({})
         try:
             with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib would double the time to start
                 scripts = json.load(file)
         except (OSError, ValueError) as error:
             raise BadScript(f"PITBOSS_FAKE_SCRIPT={path} cannot be read: {error}") from error
-        _, actor, attempt = [*os.environ.get("PITBOSS_COOKIE", "").split("/"), "", "", ""][:3]
-        for pattern in (actor, *scripts):
-            if pattern in scripts and (fnmatchcase(actor, pattern) or fnmatchcase(f"{actor}/{attempt}", pattern)):
-                return cls(read_steps(scripts[pattern], f"{path}, {pattern!r}"))
-        return cls([])
+        return cls({pattern: read_steps(steps, f"{path}, {pattern!r}") for pattern, steps in scripts.items()})
 
-    def next_turn(self, prompt: str = "") -> list[Step]:
-        """The steps of the turn that answers ``prompt``."""
-        if prompt.startswith(_PREFIX):
+    def next_turn(self, part: str, prompt: str = "") -> list[Step]:
+        """The steps of the turn that answers ``prompt`` in a session that plays ``part``."""
+        if prompt.startswith(INLINE):
             return _steps_in(prompt)
-        verbs = [step.verb for step in self._steps]
+        begins = self._steps is None or prompt.startswith(_PART)
+        steps = self._find(part or self._actor) if begins else self._steps or []
+        verbs = [step.verb for step in steps]
         end = verbs.index("end") if "end" in verbs else len(verbs)
-        turn, self._steps = self._steps[:end], self._steps[end + 1 :]
-        return turn
+        self._steps = steps[end + 1 :]
+        return steps[:end]
+
+    def _find(self, name: str) -> list[Step]:
+        names = (f"{name}/{self._attempt}", name)
+        for pattern in (*names, *self._scripts):
+            if pattern in self._scripts and any(fnmatchcase(each, pattern) for each in names):
+                return self._scripts[pattern]
+        return []
+
+
+def part_in(prompt: str) -> str:
+    """Whose part a prompt says is played; empty if it says nothing."""
+    return prompt[len(_PART) :].partition("\n")[0].strip() if prompt.startswith(_PART) else ""
 
 
 def _steps_in(prompt: str) -> list[Step]:
-    text = prompt[len(_PREFIX) :].lstrip()
+    text = prompt[len(INLINE) :].lstrip()
     try:
         steps, _ = json.JSONDecoder().raw_decode(text)
     except ValueError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from pitboss.testing.fake_ledger import DEFAULT_USAGE, Ledger
+from pitboss.testing.fake_memory import Memory
 from pitboss.testing.fake_pipe import new_uuid, part
 from pitboss.testing.fake_servers import Servers
 from pitboss.testing.fake_tasks import Tasks
@@ -40,6 +41,7 @@ class Session:
         self.hooks: list[str] = []
         """Callback ids of the PreToolUse hooks; their matchers are not looked at."""
         self.ledger = Ledger(self.id)
+        self.memory = Memory(self.id)
         self.servers = Servers(pipe, options.get("--mcp-config", "{}"))
         self.shells = Shells(pipe)
         self.tasks = Tasks(self.say, self.shells)

@@ -6,6 +6,7 @@ A shell leads a session of its own, as the real one's does: a signal to the agen
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -33,6 +34,17 @@ class Answer:
     def fields(self) -> Frame:
         """As part of a ``tool_result`` block."""
         return {"content": self.content, "is_error": self.is_error}
+
+    def value(self) -> object:
+        """As something to refer to: what its JSON says, or the text itself."""
+        blocks = self.content if isinstance(self.content, list) else [{"text": self.content}]
+        text = "\n".join(str(block.get("text", "")) for block in blocks)
+        if self.is_error:
+            return {"error": text}
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
 
 
 def write(arguments: Frame) -> Answer:

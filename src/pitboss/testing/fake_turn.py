@@ -54,10 +54,10 @@ class Turn:
         self._open_tool = ""
         self._denials: list[Frame] = []
         self._started = time.monotonic()
-        self._verbs: dict[str, Callable[[Step], None]] = {
-            "text": lambda step: self._voice.say(step.text()),
-            "tool": lambda step: self._use(step.text(), step.mapping("input")),
-            "mcp": lambda step: self._use(f"mcp__pitboss__{step.text()}", step.mapping("input")),
+        self._verbs: dict[str, Callable[[Step], object]] = {
+            "text": lambda step: self._voice.say(str(self._filled({"text": step.text()})["text"])),
+            "tool": lambda step: self._use(step.text(), self._filled(step.mapping("input"))),
+            "call": self._call,
             "background": self._background,
             "agent": self._agent,
             "usage": self._usage,
@@ -169,7 +169,17 @@ class Turn:
 
     # Tools
 
-    def _use(self, name: str, arguments: Frame, steps: list[Step] | None = None) -> None:
+    def _call(self, step: Step) -> None:
+        answer = self._use(f"mcp__pitboss__{step.text()}", self._filled(step.mapping("input")))
+        if name := step.text("as"):
+            self._session.memory.note(name, answer.value())
+
+    def _filled(self, said: Frame) -> Frame:
+        """What the model says, once it has heard everything that was sent meanwhile."""
+        self._voice.call()
+        return self._session.memory.fill_all(said)
+
+    def _use(self, name: str, arguments: Frame, steps: list[Step] | None = None) -> Answer:
         """One tool call: said by the model, past the hook, carried out, its answer told."""
         tool_use_id = self._open_tool = self._voice.ask_for_tool(name, arguments)
         denial = self._session.ask_hooks(name, arguments, tool_use_id, self._subagent)
@@ -180,6 +190,7 @@ class Turn:
             answer = Answer(denial, is_error=True)
             self._denials.append({"tool_name": name, "tool_use_id": tool_use_id, "tool_input": arguments})
         self._tell(answer)
+        return answer
 
     def _carry_out(self, name: str, arguments: Frame, steps: list[Step] | None) -> Answer:
         session = self._session

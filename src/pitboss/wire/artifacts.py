@@ -115,6 +115,10 @@ class PublicTask(msgspec.Struct, frozen=True, kw_only=True):
     """Ours: work that was saved before its worktree was removed."""
     note: str | UnsetType | None = UNSET
     """Ours: one sentence where the status alone would mislead; absent in files of 0.9."""
+    branch: str | UnsetType | None = UNSET
+    """Ours: where its commits are."""
+    label: str | UnsetType = UNSET
+    """Ours: the name its lead gave it."""
 
 
 class PublicRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,11 +236,19 @@ def _public_task(record: TaskRecord) -> PublicTask:
         claude_session_id=record.session_id,
         final_message_preview=_preview(_headline(record)),
         final_message=record.final_message,
+        parent_task_id=record.parent_task_id,
+        pause_count=record.pause_count,
+        reprompt_count=record.reprompt_count,
+        approvals_requested=record.approvals_requested,
+        approvals_approved=record.approvals_approved,
+        approvals_rejected=record.approvals_rejected,
         model=record.model,
         failure_reason=None if record.failure is None else _public_failure(record.failure),
         cost_usd=record.cost_usd,
         set_aside=record.set_aside,
         note=record.note or None,
+        branch=record.branch or UNSET,
+        label=record.label or UNSET,
     )
 
 
@@ -257,6 +269,14 @@ def _task_record(public: PublicTask) -> TaskRecord:
         cost_usd=public.cost_usd,
         set_aside=public.set_aside,
         note=_note(public),
+        parent_task_id=ActorId(public.parent_task_id) if public.parent_task_id else None,
+        pause_count=public.pause_count,
+        reprompt_count=public.reprompt_count,
+        approvals_requested=public.approvals_requested,
+        approvals_approved=public.approvals_approved,
+        approvals_rejected=public.approvals_rejected,
+        branch=public.branch if isinstance(public.branch, str) else None,
+        label=public.label if isinstance(public.label, str) else "",
     )
 
 
@@ -316,7 +336,9 @@ def encode_run(record: RunRecord) -> bytes:
             ended_at=to_timestamp(record.ended_at),
             total_duration_ms=duration_ms(record.started_at, record.ended_at),
             tasks_total=len(record.tasks),
-            tasks_failed=sum(task.status is not Status.SUCCESS for task in record.tasks),
+            tasks_failed=sum(task.status is not Status.SUCCESS for task in record.tasks)
+            if record.failed is None
+            else record.failed,
             was_interrupted=record.was_interrupted,
             tasks=tuple(_public_task(task) for task in record.tasks),
             tasks_not_started=record.not_started,
@@ -344,9 +366,14 @@ def decode_run(data: bytes) -> RunRecord:
         ended_at=from_timestamp(public.ended_at),
         was_interrupted=public.was_interrupted,
         tasks=tuple(_task_record(task) for task in public.tasks),
+        failed=None if public.tasks_failed == _unsuccessful(public.tasks) else public.tasks_failed,
         not_started=tuple(ActorId(name) for name in public.tasks_not_started),
         rehearsal=public.rehearsal,
     )
+
+
+def _unsuccessful(tasks: Sequence[PublicTask]) -> int:
+    return sum(task.status is not Status.SUCCESS for task in tasks)
 
 
 def display_name(name: str | None, manifest_path: str) -> str | None:

@@ -74,8 +74,7 @@ def command(session: Session, *, tools: Sequence[Tool] = (), mcp_config: str | N
         f"--model={session.model}",
         f"--effort={session.effort}",
         f"{continuation}={session.session_id}",
-        # The hook in `Conversation.hello` is the policy; a question by the CLI itself would find nobody to answer.
-        "--permission-mode=bypassPermissions",
+        *_permission_mode(session),
         *_isolation(session),
         f"--tools={','.join(builtin := _builtin_tools(session))}",
     ]
@@ -86,6 +85,16 @@ def command(session: Session, *, tools: Sequence[Tool] = (), mcp_config: str | N
     if session.budget_usd is not None:
         arguments.append(f"--max-budget-usd={max(session.budget_usd, _LEAST_BUDGET_USD):.6f}")
     return arguments
+
+
+def _permission_mode(session: Session) -> list[str]:
+    """The hook in `Conversation.hello` is the policy; a question by the CLI itself would find nobody to answer.
+
+    Unless the run wants the CLI's own questions (`permission_routing = "path_b"`): then they come over the pipe too.
+    """
+    if session.asks_permission:
+        return ["--permission-mode=default", "--permission-prompt-tool=stdio"]
+    return ["--permission-mode=bypassPermissions"]
 
 
 def _isolation(session: Session) -> list[str]:

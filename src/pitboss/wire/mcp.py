@@ -27,6 +27,8 @@ _INVALID_REQUEST: Final = -32600
 _METHOD_NOT_FOUND: Final = -32601
 _INVALID_PARAMS: Final = -32602
 
+_BAD_PARAMS: Final[JsonObject] = {"code": "invalid_params"}
+
 _ACK: Final[JsonObject] = {"jsonrpc": "2.0", "result": {}}
 """What a notification is acknowledged with: JSON-RPC wants no answer, but the request that carried it does."""
 
@@ -71,13 +73,16 @@ def for_role(tools: Sequence[Tool], role: Role) -> tuple[Tool, ...]:
     return tuple(tool for tool in tools if role in tool.roles)
 
 
-def answer(message: JsonObject, tools: Sequence[Tool], *, version: str = "0") -> JsonObject | Call:
+def answer(
+    message: JsonObject, tools: Sequence[Tool], *, version: str = "0", instructions: str = ""
+) -> JsonObject | Call:
     """Answer one message of a client.
 
     Args:
         message: A JSON-RPC request or notification.
         tools: The tools this client has; all others do not exist for it.
         version: What we say our version is.
+        instructions: What we say about the server as a whole, for the model to read.
 
     Returns:
         The answer, or a `Call` that somebody else has to answer.
@@ -92,7 +97,7 @@ def answer(message: JsonObject, tools: Sequence[Tool], *, version: str = "0") ->
         return _ACK
     match request.method:
         case "initialize":
-            return result(request.id, _welcome(request.params.protocol_version, version))
+            return result(request.id, _welcome(request.params.protocol_version, version, instructions))
         case "ping":
             return result(request.id, {})
         case "tools/list":
@@ -108,9 +113,17 @@ def result(call_id: CallId, payload: JsonObject) -> JsonObject:
     return {"jsonrpc": "2.0", "id": call_id, "result": payload}
 
 
-def error(call_id: CallId | None, code: int, message: str) -> JsonObject:
-    """Build the answer to a request that could not be understood."""
-    return {"jsonrpc": "2.0", "id": call_id, "error": {"code": code, "message": message}}
+def error(call_id: CallId | None, code: int, message: str, data: JsonObject | None = None) -> JsonObject:
+    """Build the answer to a request that was refused, or could not be understood.
+
+    Args:
+        call_id: Which request, if it is known.
+        code: JSON-RPC's number for the kind of error.
+        message: One sentence for a reader.
+        data: What a program may want to know.
+    """
+    problem: JsonObject = {"code": code, "message": message}
+    return {"jsonrpc": "2.0", "id": call_id, "error": problem if data is None else problem | {"data": data}}
 
 
 def tool_text(text: str, *, is_error: bool = False) -> JsonObject:
@@ -118,12 +131,13 @@ def tool_text(text: str, *, is_error: bool = False) -> JsonObject:
     return {"content": [{"type": "text", "text": text}], "isError": is_error}
 
 
-def _welcome(wanted: str | None, version: str) -> JsonObject:
-    return {
+def _welcome(wanted: str | None, version: str, instructions: str) -> JsonObject:
+    welcome: JsonObject = {
         "protocolVersion": wanted if wanted in _VERSIONS else _VERSIONS[0],
         "capabilities": {"tools": {}},
         "serverInfo": {"name": SERVER_NAME, "version": version},
     }
+    return welcome | {"instructions": instructions} if instructions else welcome
 
 
 def _listed(tool: Tool) -> JsonObject:
@@ -137,15 +151,18 @@ def _listed(tool: Tool) -> JsonObject:
 
 def _call(call_id: CallId, params: _Params, tools: Sequence[Tool]) -> JsonObject | Call:
     if params.name is None:
-        return error(call_id, _INVALID_PARAMS, "A tools/call must name its tool in params.name.")
+        return error(call_id, _INVALID_PARAMS, "A tools/call must name its tool in params.name.", _BAD_PARAMS)
     if all(params.name != tool.name for tool in tools):
         known = ", ".join(sorted(tool.name for tool in tools)) or "none"
-        return error(call_id, _INVALID_PARAMS, f"Unknown tool {params.name!r}; the tools of this session: {known}.")
+        problem = f"tool not found: {params.name!r}; the tools of this session: {known}."
+        return error(call_id, _INVALID_PARAMS, problem, {"code": "unknown_tool"})
     return Call(call_id=call_id, tool=params.name, arguments=params.arguments or {})
 
 
 def _refusal(message: JsonObject, problem: str) -> JsonObject:
     found = message.get("id")
     call_id = found if isinstance(found, int | str) else None
-    code = _INVALID_PARAMS if "`$.params" in problem else _INVALID_REQUEST
-    return error(call_id, code, f"This is no JSON-RPC 2.0 request: {problem}.")
+    sentence = f"This is no JSON-RPC 2.0 request: {problem}."
+    if "`$.params" in problem:
+        return error(call_id, _INVALID_PARAMS, sentence, _BAD_PARAMS)
+    return error(call_id, _INVALID_REQUEST, sentence)

@@ -11,9 +11,18 @@ from typing import TypeVar
 import msgspec
 
 from pitboss.errors import WorldError
-from pitboss.model.run import CleanupMode, Effort, McpServer
+from pitboss.model.run import (
+    ApprovalAction,
+    ApprovalCategory,
+    CleanupMode,
+    Effort,
+    McpServer,
+    PermissionRouting,
+    Role,
+    SubleadDefaults,
+)
 
-__all__ = ["SCHEMA_VERSION", "Resolved", "ResolvedActor", "decode_resolved"]
+__all__ = ["SCHEMA_VERSION", "Resolved", "ResolvedActor", "ResolvedLead", "ResolvedRule", "decode_resolved"]
 
 SCHEMA_VERSION = 1
 """The newest schema that this version understands well enough to act on."""
@@ -37,6 +46,39 @@ class ResolvedActor(msgspec.Struct, frozen=True, kw_only=True):
     resume_session_id: str | None = None
 
 
+class ResolvedLead(ResolvedActor, frozen=True, kw_only=True):
+    """The lead, and the caps that stand beside it."""
+
+    permission_routing: PermissionRouting = "path_a"
+    allow_subleads: bool = False
+    max_subleads: int | None = None
+    max_sublead_budget_usd: float | None = None
+    max_total_workers: int | None = None
+    max_workers_across_tree: int | None = None
+    """The same, as older versions called it."""
+    sublead_defaults: SubleadDefaults | None = None
+
+
+class ResolvedMatch(msgspec.Struct, frozen=True, kw_only=True):
+    """What an approval rule is about; ``role``, ``tool`` and ``args`` are ours."""
+
+    actor: str | None = None
+    role: Role | None = None
+    category: ApprovalCategory | None = None
+    tool_name: str | None = None
+    cost_over: float | None = None
+    tool: str | None = None
+    args: dict[str, str] = {}
+
+
+class ResolvedRule(msgspec.Struct, frozen=True, kw_only=True):
+    """One approval rule."""
+
+    match: ResolvedMatch = ResolvedMatch()
+    action: ApprovalAction
+    reason: str | None = None
+
+
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file, as far as it is acted on."""
 
@@ -49,7 +91,15 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     worktree_cleanup: CleanupMode = "on_success"
     budget_usd: float | None = None
     tasks: tuple[ResolvedActor, ...] = ()
-    lead: ResolvedActor | None = None
+    lead: ResolvedLead | None = None
+    max_workers: int | None = None
+    lead_timeout_secs: int | None = None
+    default_approval_policy: ApprovalAction | None = None
+    approval_policy: ApprovalAction | None = None
+    """The same, as older versions called it."""
+    approval_rules: tuple[ResolvedRule, ...] = ()
+    require_plan_approval: bool = False
+    dump_shared_store: bool = False
     mcp_servers: tuple[McpServer, ...] = ()
 
     @property

@@ -1,1 +1,1 @@
-"""The commands by what they are for: starting runs, looking at them, keeping house."""
+"""The commands by what they are for: starting runs, looking at them, keeping house, answering."""

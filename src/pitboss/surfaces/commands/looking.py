@@ -28,11 +28,12 @@ __all__ = ["attach", "diff", "list_runs", "status", "why"]
 def status(run: str, run_dir: str | None, as_json: bool, full: bool) -> None:  # noqa: FBT001 - as click hands them over
     """Show where every task of a run stands, whether it is live, ended or was cut short.
 
-    RUN is an id, the beginning of one, or `latest`, which is the default.
+    RUN is an id, the beginning of one, or `latest`, which is the default. Of a run with a lead, everyone stands below
+    whoever leads them, and the money, caps and store of each layer are told too.
     """
     import time
 
-    from pitboss.surfaces import client, render
+    from pitboss.surfaces import answering, client, render
 
     if full and not as_json:
         raise click.UsageError("--full adds to --json; give both")
@@ -42,6 +43,8 @@ def status(run: str, run_dir: str | None, as_json: bool, full: bool) -> None:  #
     if as_json:
         out.line(client.run_json(found) if full else client.records_json(found))
         return
+    for notice in answering.notice_lines(found, run_dir):
+        out.line(notice)
     width = _width() if out.isatty() else None
     out.line("\n".join(render.status_lines(found.view, state=found.state, now=time.time(), width=width)))
 
@@ -84,10 +87,10 @@ def list_runs(active: bool, run_dir: str | None, as_json: bool) -> None:  # noqa
 @runs_option
 @voice
 def attach(run: str, task: str, raw: bool, errors: bool, lines: int, run_dir: str | None) -> None:  # noqa: FBT001 - click
-    """Follow what one task does, until it has ended.
+    """Follow what one task, lead, sub-lead or worker does, until it has ended.
 
-    TASK is a task's id or the beginning of one. Marks: > says, * calls a tool, < a tool answers, v a turn's end,
-    ! trouble. Ctrl-C ends the watching and nothing else.
+    TASK is an id, the beginning of one, or the label a worker was given. Marks: > says, * calls a tool, < a tool
+    answers, v a turn's end, ! trouble. Ctrl-C ends the watching and nothing else.
     """
     from pitboss.surfaces import activity, client
 
@@ -119,7 +122,8 @@ def attach(run: str, task: str, raw: bool, errors: bool, lines: int, run_dir: st
 def why(run: str, actor: str, run_dir: str | None, as_json: bool) -> None:  # noqa: FBT001 - click hands options over
     """Tell the story of one actor: everything that happened to it, and because of what.
 
-    Each line has the seconds since the run began, the number of the fact, and the number of the fact it follows from.
+    ACTOR is an id, the beginning of one, or the label a worker was given. Each line has the seconds since the run
+    began, the number of the fact, and the number of the fact it follows from.
     """
     from pitboss.surfaces import chronicle, client
 
@@ -130,7 +134,7 @@ def why(run: str, actor: str, run_dir: str | None, as_json: bool) -> None:  # no
     if as_json:
         out.line(chronicle.story_json(told, name, found.path.name).decode())
     else:
-        out.line("\n".join(chronicle.story_lines(told, name)))
+        out.line("\n".join(chronicle.story_lines(told, name, found.view.names)))
 
 
 @click.command()

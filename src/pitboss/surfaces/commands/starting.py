@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pitboss.model.run import ResumeScope
     from pitboss.surfaces.watching import Eyes
 
-__all__ = ["demo", "dispatch", "rehearse", "resume", "validate"]
+__all__ = ["demo", "dispatch", "rehearse", "resume", "tree", "validate"]
 
 
 @click.command()
@@ -79,6 +79,38 @@ def _warn(loaded: Loaded, err: Outlet) -> None:
     if not is_quiet():
         for problem in loaded.warnings:
             err.line(problem.render(loaded.run.manifest_path))
+
+
+def _dollars(_ctx: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 <= value < float("inf"):  # not a number is in no range
+        raise click.BadParameter(f"{value} is not an amount in US dollars")
+    return value
+
+
+@click.command()
+@manifest_argument
+@click.option(
+    "--check", "limit", metavar="USD", type=float, callback=_dollars, help="Fail unless no more than this can be spent."
+)
+@json_option
+@voice
+def tree(manifest: str, limit: float | None, as_json: bool) -> None:  # noqa: FBT001 - click hands options over so
+    """Tell what a manifest allows before anything is spent: who, how many, for how long, for how much at most.
+
+    The envelope is the budget that the whole run is held to: sub-leads are paid from their lead's, so they are in it.
+    Without a budget there is no bound, and every --check fails. Exit code: 0, or 1 if the check failed, or 2 if the
+    manifest is not valid.
+    """
+    from pitboss import compose
+    from pitboss.surfaces import allowance
+
+    run = compose.load(manifest).run
+    out = stdout()
+    out.line(allowance.allowance_json(run, limit) if as_json else "\n".join(allowance.allowance_lines(run)))
+    if limit is not None:
+        bound = allowance.bound_of(run)
+        stderr().line(allowance.gate_line(bound, limit))
+        sys.exit(0 if bound.passes(limit) else 1)
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -139,21 +171,29 @@ def rehearse(manifest: str, script: str | None, claude: str | None, run_dir: str
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Keep every task's worktree, to look around in.")
-@click.option("--fake", is_flag=True, help="Use a stand-in for Claude Code too: no binary is needed.")
+@click.option("--lead", is_flag=True, help="See a lead with workers and a sub-lead instead of six tasks.")
+@click.option("--keep", is_flag=True, help="Keep every worktree, to look around in.")
+@click.option("--fake", is_flag=True, help="Use a stand-in for Claude Code too: no binary is needed. Not with --lead.")
 @voice
-def demo(keep: bool, fake: bool) -> None:  # noqa: FBT001 - click hands options over like this
+def demo(lead: bool, keep: bool, fake: bool) -> None:  # noqa: FBT001 - click hands options over like this
     """See a whole run in half a minute: six tasks, three at once, in a repository made for it.
 
     Nothing is asked of any account: a scripted model answers. One task hangs and is stopped by its time limit, one
     meets an overloaded API and recovers. All of it is kept in a temporary folder, whose name is printed.
+
+    With --lead, a lead spawns four workers and a sub-lead that has two of its own; it redirects one, cancels one, and
+    merges what they did.
     """
     from pitboss import compose
-    from pitboss.surfaces.demo import stage
+    from pitboss.surfaces.demo import flat, stage
+    from pitboss.surfaces.demo import lead as hierarchical
     from pitboss.surfaces.scripted import find_claude, scripted_model
 
+    if lead and fake:
+        raise click.UsageError("the stand-in does not play a lead: leave out --fake or --lead")
+    play = hierarchical.LEAD if lead else flat.FLAT
     claude = None if fake else find_claude()
-    scene = stage.build(keep_worktrees=keep)
+    scene = stage.build(play, keep_worktrees=keep)
     out = stderr() if not stdout().isatty() else stdout()
     out.line("\n".join(stage.introduction(scene, claude)))
     if claude is None:
@@ -164,7 +204,7 @@ def demo(keep: bool, fake: bool) -> None:  # noqa: FBT001 - click hands options 
         with scripted_model(scene.script) as url:
             code, view = _carry_out(compose.load(str(scene.manifest)), run_dir=str(scene.runs), model_url=url)
     out.line("\n".join(stage.epilogue(scene, view)))
-    sys.exit(stage.verdict(code, view))
+    sys.exit(stage.verdict(play, code, view))
 
 
 @click.command()
@@ -179,8 +219,9 @@ def resume(run: str, scope: ResumeScope | None, fresh: tuple[str, ...], run_dir:
 
     Whatever the old dispatcher left running is stopped first. Every unfinished task continues in its own worktree, on
     its own branch, in its own session; those that wait are started, those that are settled stay so. On a run that was
-    cut off, --failed takes up what had failed too. A flat run of Pitboss 0.9 becomes a run of this version, in the same
-    folder and under the same id, and keeps its records.
+    cut off, --failed takes up what had failed too. A run of Pitboss 0.9 becomes a run of this version, in the same
+    folder and under the same id, and keeps its records; if it has a lead, that goes on, but no worker that was cut off
+    under 0.9.
 
     With --fresh, a task begins again where it first began, in a new session: everything it had done, its commits
     included, is kept under refs/pitboss, and its branch goes back to its base. Of a run that has ended, --fresh alone
@@ -188,6 +229,7 @@ def resume(run: str, scope: ResumeScope | None, fresh: tuple[str, ...], run_dir:
     A task that Pitboss 0.9 began in a worktree cannot begin again: where its branch began was not written down.
     """
     from pitboss import compose
+    from pitboss.model.run import Status
     from pitboss.surfaces import client
     from pitboss.surfaces.watching import watch
 
@@ -197,7 +239,9 @@ def resume(run: str, scope: ResumeScope | None, fresh: tuple[str, ...], run_dir:
 
     def work(eyes: Eyes) -> int:
         def opened(view: RunView) -> None:
-            failed_before.append(view.failed)
+            # How a worker ended is its lead's affair: no resume takes it up.
+            failed = [one for one in view.actors if one.parent is None and one.status not in {None, Status.SUCCESS}]
+            failed_before.append(len(failed))
             eyes["on_open"](view)
 
         return compose.resume(
@@ -216,4 +260,30 @@ def _carry_out(loaded: Loaded, *, run_dir: str | None, model_url: str | None = N
     from pitboss.surfaces.watching import watch
 
     _warn(loaded, stderr())
-    return watch(lambda eyes: compose.run(loaded, runs_dir=run_dir, model_url=model_url, **eyes))
+
+    def work(eyes: Eyes) -> int:
+        def opened(view: RunView) -> None:
+            eyes["on_open"](view)
+            _warn_of_waiting(loaded, view, run_dir)
+
+        return compose.run(
+            loaded,
+            runs_dir=run_dir,
+            model_url=model_url,
+            on_open=opened,
+            on_view=eyes["on_view"],
+            on_warning=eyes["on_warning"],
+        )
+
+    return watch(work)
+
+
+def _warn_of_waiting(loaded: Loaded, view: RunView, run_dir: str | None) -> None:
+    """Nobody may be looking at a run without a terminal: say so if it will need somebody."""
+    from pitboss.surfaces import answering, unattended
+
+    if is_quiet() or stdout().isatty():
+        return
+    command = answering.command("list", view.run_id, run_dir)
+    for line in unattended.warnings(loaded.run, command):
+        stderr().line(line)

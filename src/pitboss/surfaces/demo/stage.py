@@ -1,7 +1,8 @@
 """The stage of ``pitboss demo``: a temporary folder with a repository, a manifest and a script, and its words.
 
-Nothing outside that folder is written or read: git gets an identity and a home directory of its own. Whether the
-real Claude Code or its stand-in plays is the caller's choice. Called by ``commands``, which also carries the run out.
+What is played is a ``Play``: ``flat`` and ``lead`` have one each. Nothing outside the folder is written or read: git
+gets an identity and a home directory of its own. Whether the real Claude Code or its stand-in plays is the caller's
+choice. Called by ``commands``, which also carries the run out.
 """
 
 from __future__ import annotations
@@ -11,41 +12,40 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
 from pitboss.core.views import RunView
 from pitboss.errors import WorldError
-from pitboss.model.run import Status
 from pitboss.surfaces.scripted import Claude
 
-__all__ = ["NOWHERE", "Scene", "build", "epilogue", "fake_claude", "introduction", "verdict"]
+__all__ = ["NOWHERE", "Play", "Scene", "build", "epilogue", "fake_claude", "introduction", "verdict"]
 
 NOWHERE = "http://127.0.0.1:9"
 """Where no model listens: the stand-in for Claude Code asks none."""
 
-MEANT_TO_FAIL = "dev-server"
 
-_FILES = {
-    ".gitignore": "__pycache__/\n",
-    "README.md": "# Shop\n\nYou will recieve your order within three days.\n",
-    "shop/__init__.py": "",
-    "shop/cart.py": (
-        "def total(prices: list[float]) -> float:\n"
-        '    """The sum of all prices."""\n'
-        "    return sum(prices)\n\n\n"
-        "def discount(total: float, percent: float) -> float:\n"
-        "    return total * (1 - percent / 100)\n"
-    ),
-    "tests/__init__.py": "",
-}
+class Play(NamedTuple):
+    """What one demonstration shows."""
+
+    name: str
+    """Of its manifest and its script, here and in the folder, without their endings."""
+    files: Mapping[str, str]
+    """The repository, before anybody has worked on it."""
+    opening: tuple[str, ...]
+    """What is about to be seen."""
+    worth_a_look: Callable[[Scene, RunView], Iterator[str]]
+    """Commands that show what has come of it, and what they show."""
+    went_well: Callable[[int, RunView], bool]
+    """Whether a run with this exit code is what was meant to be shown."""
 
 
 class Scene(NamedTuple):
     """Where everything of one demonstration is."""
 
+    play: Play
     folder: Path
     manifest: Path
     script: Path
@@ -53,28 +53,29 @@ class Scene(NamedTuple):
     runs: Path
 
 
-def build(*, keep_worktrees: bool) -> Scene:
+def build(play: Play, *, keep_worktrees: bool) -> Scene:
     """Make the folder, the repository in it, and the files beside it.
 
     Raises:
         WorldError: Git is missing or refuses.
     """
     folder = Path(tempfile.mkdtemp(prefix="pitboss-demo-")).resolve()
-    scene = Scene(folder, folder / "demo.toml", folder / "demo.script.toml", folder / "repository", folder / "runs")
+    manifest, script = folder / f"{play.name}.toml", folder / f"{play.name}.script.toml"
+    scene = Scene(play, folder, manifest, script, folder / "repository", folder / "runs")
     (folder / "home").mkdir()
-    manifest = _data("demo.toml").replace("@FOLDER@", str(folder))
+    text = _data(manifest.name).replace("@FOLDER@", str(folder))
     if keep_worktrees:
-        manifest = manifest.replace('worktree_cleanup = "on_success"', 'worktree_cleanup = "never"     ')
-    scene.manifest.write_text(manifest, encoding="utf-8")
-    scene.script.write_text(_data("demo.script.toml"), encoding="utf-8")
+        text = text.replace('worktree_cleanup = "on_success"', 'worktree_cleanup = "never"     ')
+    scene.manifest.write_text(text, encoding="utf-8")
+    scene.script.write_text(_data(script.name), encoding="utf-8")
     _make_repository(scene)
     return scene
 
 
 def fake_claude(scene: Scene) -> dict[str, str]:
     """Put the stand-in for Claude Code into the folder; gives the environment that makes it play its part."""
-    script = scene.folder / "demo.fake.json"
-    script.write_text(_data("demo.fake.json"), encoding="utf-8")
+    script = scene.folder / f"{scene.play.name}.fake.json"
+    script.write_text(_data(script.name), encoding="utf-8")
     double = resources.files("pitboss").joinpath("testing", "fake_claude.py")
     binary = scene.folder / "fake-claude"
     command = shlex.join([sys.executable, "-I", "-S", str(double)])
@@ -86,7 +87,7 @@ def fake_claude(scene: Scene) -> dict[str, str]:
 def introduction(scene: Scene, claude: Claude | None) -> Iterator[str]:
     """What is about to be seen."""
     who = f"claude is {claude.path} ({claude.source})" if claude else "a stand-in plays Claude Code (--fake)"
-    yield "Six tasks, three at once, each in a git worktree of its own. A scripted model answers: nothing is spent."
+    yield from scene.play.opening
     yield f"{who}; everything is in {scene.folder}"
 
 
@@ -94,20 +95,15 @@ def epilogue(scene: Scene, view: RunView | None) -> Iterator[str]:
     """What there is to look at afterwards."""
     if view is None:
         return
-    repository = shlex.quote(str(scene.repository))
     yield "Also worth a look:"
-    yield f"  git -C {repository} log --oneline --all"
-    for actor in view.actors:
-        if actor.set_aside:
-            yield f"  git -C {repository} show {actor.set_aside.ref}"
+    yield from (f"  {line}" for line in scene.play.worth_a_look(scene, view))
     yield f"  {scene.manifest}: what was asked for; {scene.script.name} beside it: what the model said"
     yield f"Everything stays in {scene.folder} until you delete it."
 
 
-def verdict(code: int, view: RunView | None) -> int:
-    """The demonstration's exit code: 0 if exactly the task that was meant to fail did."""
-    failed = [actor.id for actor in view.actors if actor.status is not Status.SUCCESS] if view else []
-    return 0 if code == 1 and failed == [MEANT_TO_FAIL] else code or 1
+def verdict(play: Play, code: int, view: RunView | None) -> int:
+    """The demonstration's exit code: 0 if everything went as it was meant to, what was meant to fail included."""
+    return 0 if view is not None and play.went_well(code, view) else code or 1
 
 
 def _data(name: str) -> str:
@@ -115,7 +111,7 @@ def _data(name: str) -> str:
 
 
 def _make_repository(scene: Scene) -> None:
-    for name, text in _FILES.items():
+    for name, text in scene.play.files.items():
         path = scene.repository / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -1,0 +1,92 @@
+"""Orders to a live run, over its control socket: one connection, one order, one answer.
+
+Plain blocking sockets; what is said is ``wire.control``'s. Nothing here decides what to do when nobody answers.
+Called by ``commands``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from pitboss import __version__
+from pitboss.errors import WorldError
+from pitboss.journal.rundir import RunDir
+from pitboss.wire import control as wire
+
+__all__ = ["CLIENT", "Event", "places", "tell"]
+
+CLIENT = f"pitboss {__version__}"
+"""What we call ourselves."""
+
+ANSWER_SECS = 30.0
+"""How long a dispatcher may take to answer: it does so at once, unless its disk fails."""
+
+Event = dict[str, object]
+
+
+def places(run: RunDir, runtime_dir: str) -> Iterator[Path]:
+    """Where the socket of a run may be, likeliest first."""
+    with suppress(OSError):
+        said = run.control_path.read_bytes().rstrip(b"\n")
+        if said.startswith(b"/"):
+            yield Path(os.fsdecode(said))
+    if runtime_dir.startswith("/"):
+        yield Path(runtime_dir, "pitboss", f"{run.run_id}.control.sock")
+    yield run.control_socket
+
+
+def tell(run: RunDir, order: wire.Op) -> Event | None:
+    """Give a live run an order.
+
+    Args:
+        run: The run.
+        order: What is wanted.
+
+    Returns:
+        What it answered; ``None`` if nobody is there to answer: no dispatcher lives, or it ends just now.
+
+    Raises:
+        WorldError: It is there, and says nothing that can be understood.
+    """
+    connection = _connect(run)
+    if connection is None:
+        return None
+    with connection:
+        try:
+            return _converse(connection, order)
+        except TimeoutError as problem:
+            raise WorldError(
+                f"the dispatcher of run {run.run_id} does not answer; look at it, then try again"
+            ) from problem
+        except OSError:
+            return None  # it has ended in the middle of it
+
+
+def _connect(run: RunDir) -> socket.socket | None:
+    for place in dict.fromkeys(places(run, os.environ.get("XDG_RUNTIME_DIR", ""))):
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(ANSWER_SECS)
+        try:
+            connection.connect(str(place))
+        except OSError:  # not there, dead, not ours, or too long for a socket
+            connection.close()
+        else:
+            return connection
+    return None
+
+
+def _converse(connection: socket.socket, order: wire.Op) -> Event | None:
+    connection.sendall(wire.encode_op(wire.Hello(client_version=CLIENT)) + wire.encode_op(order))
+    wanted = {"op_acked", "op_failed", "op_unknown", "approvals_snapshot"}
+    with connection.makefile("rb") as lines:
+        for line in lines:
+            event = wire.parse_event(line)
+            if event is None:
+                raise WorldError("what answers on the run's control socket is no Pitboss")
+            if event["event"] in wanted:
+                return None if event.get("code") == "unavailable" else event
+    return None
