@@ -21,7 +21,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from bench import ground
-from bench.rows import Row
+from bench.ground import Row
 from pitboss.core.state import RunState, evolve
 from pitboss.engine.clock import SystemClock
 from pitboss.engine.ids import mint_run_id, mint_session_id

@@ -25,6 +25,16 @@ MODEL_ENV = {
 }
 
 
+class Row(NamedTuple):
+    """One line of the table."""
+
+    what: str
+    goal: str
+    measured: str
+    reached: bool
+    detail: str = ""
+
+
 class Timed(NamedTuple):
     """A finished command."""
 

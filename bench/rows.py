@@ -1,4 +1,4 @@
-"""The rows of the table. Each takes a fresh folder and returns what it measured, beside its goal."""
+"""The rows of flat runs and single commands. Each takes a fresh folder and returns what it measured, with its goal."""
 
 from __future__ import annotations
 
@@ -10,21 +10,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 
 from bench import ground
-
-
-class Row(NamedTuple):
-    """One line of the table."""
-
-    what: str
-    goal: str
-    measured: str
-    reached: bool
-    detail: str = ""
+from bench.ground import Row
 
 
 def real_sessions(place: Path) -> Row:
@@ -206,28 +196,6 @@ def version(place: Path) -> Row:
     return Row("pitboss --version", "<= 60 ms", f"{ours:.0f} ms", ours <= 60, f"the bare interpreter {bare:.0f} ms")
 
 
-def _crash(name: str) -> Callable[[Path], Row]:
-    """A row of ``crash``, which needs ``Row`` from here and the tests' harness: loaded when it is measured."""
-
-    def measure(place: Path) -> Row:
-        from bench import crash
-
-        return crash.ROWS[name](place)
-
-    return measure
-
-
-def _tree(name: str) -> Callable[[Path], Row]:
-    """The same for a row of ``tree``."""
-
-    def measure(place: Path) -> Row:
-        from bench import tree
-
-        return tree.ROWS[name](place)
-
-    return measure
-
-
 ROWS: dict[str, Callable[[Path], Row]] = {
     "real": real_sessions,
     "noise": noise,
@@ -235,20 +203,5 @@ ROWS: dict[str, Callable[[Path], Row]] = {
     "worktrees": worktrees,
     "memory": memory,
     "version": version,
-    "resume": _crash("resume"),
-    "throughput": _crash("throughput"),
-    "latency": _crash("latency"),
-    "list": _crash("list"),
-    "status": _crash("status"),
-    "replay": _crash("replay"),
-    "kills": _crash("kills"),
-    "real-kills": _crash("real-kills"),
-    "our-tool": _tree("our-tool"),
-    "spawn": _tree("spawn"),
-    "redirect": _tree("redirect"),
-    "calls": _tree("calls"),
-    "tree-memory": _tree("tree-memory"),
 }
 """Name on the command line -> measurement."""
-
-CORES = os.cpu_count() or 1

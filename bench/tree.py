@@ -23,7 +23,7 @@ import psutil
 from msgspec.structs import replace
 
 from bench import ground
-from bench.rows import Row
+from bench.ground import Row
 from pitboss.engine.clock import SystemClock
 from pitboss.engine.loop import Loop
 from pitboss.journal.log import Journal
