@@ -69,6 +69,11 @@ def test_a_value_may_be_bytes() -> None:
 # --- what is refused, and how ---------------------------------------------------------------------------------------
 
 
+NO_SUCH_ARGUMENT = (
+    'there is no argument "pth" (did you mean path?); known are path, timeout_secs, min_version, form, sublead_id.'
+)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "sentence"),
     [
@@ -77,7 +82,7 @@ def test_a_value_may_be_bytes() -> None:
         (
             "kv_wait",
             {"pth": "/a", "timeout_secs": 1},
-            'there is no argument "pth" (did you mean path?); known are path, timeout_secs, min_version, form.',
+            NO_SUCH_ARGUMENT,
         ),
         (
             "run_lease_release",
