@@ -5,7 +5,6 @@ What agents wrote is cleaned before it is printed. Called by ``commands``.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,9 +18,10 @@ from pitboss.model.answers import Answer, Refused
 from pitboss.model.approvals import Approval, Proposal
 from pitboss.surfaces import operator, words
 from pitboss.surfaces.client import Run
+from pitboss.surfaces.notice import command, waiting
 from pitboss.wire import control as wire
 
-__all__ = ["answer", "command", "find_request", "list_json", "list_lines", "notice_lines", "waiting"]
+__all__ = ["answer", "find_request", "list_json", "list_lines"]
 
 _HEADS = {
     "plan": "[PRE-FLIGHT PLAN]",
@@ -32,19 +32,7 @@ _HEADS = {
 _FALLBACKS = {"auto_reject": "then it is rejected", "auto_approve": "then it is approved", "block": ""}
 
 
-def waiting(run: Run) -> list[Approval]:
-    """What waits for an answer; nothing does in a run that has ended."""
-    return [] if run.state == "complete" else [one.approval for one in run.asked.values() if one.ruling is None]
-
-
 # --- showing ----------------------------------------------------------------------------------------------------------
-
-
-def notice_lines(run: Run, runs_dir: str | None = None) -> Iterator[str]:
-    """One line that says that somebody waits, if somebody does; for the top of other commands."""
-    if count := len(waiting(run)):
-        verb = "waits" if count == 1 else "wait"
-        yield f"{words.plural(count, 'approval')} {verb}: {command('list', run.path.name, runs_dir)}"
 
 
 def list_json(run: Run) -> str:
@@ -67,12 +55,6 @@ def list_lines(run: Run, *, now: float, runs_dir: str | None = None) -> Iterator
         yield "No dispatcher is at work on this run: an answer is kept, and given when the run is resumed."
     yield f"Answer with: {command('approve', run.path.name, runs_dir, 'REQUEST')}"
     yield f"         or: {command('reject', run.path.name, runs_dir, 'REQUEST', '--reason', 'TEXT')}"
-
-
-def command(verb: str, run_id: str, runs_dir: str | None, *more: str) -> str:
-    """A command to type: ``list``, ``approve`` or ``reject`` for a run."""
-    base = f" --run-dir {shlex.quote(runs_dir)}" if runs_dir else ""
-    return " ".join([words.program(), "approvals", verb, words.short_id(run_id), *more]) + base
 
 
 def _request_lines(asked: Approval, now: float) -> Iterator[str]:

@@ -33,7 +33,7 @@ def status(run: str, run_dir: str | None, as_json: bool, full: bool) -> None:  #
     """
     import time
 
-    from pitboss.surfaces import answering, client, render
+    from pitboss.surfaces import client, notice, render
 
     if full and not as_json:
         raise click.UsageError("--full adds to --json; give both")
@@ -43,8 +43,8 @@ def status(run: str, run_dir: str | None, as_json: bool, full: bool) -> None:  #
     if as_json:
         out.line(client.run_json(found) if full else client.records_json(found))
         return
-    for notice in answering.notice_lines(found, run_dir):
-        out.line(notice)
+    for line in notice.notice_lines(found, run_dir):
+        out.line(line)
     width = _width() if out.isatty() else None
     out.line("\n".join(render.status_lines(found.view, state=found.state, now=time.time(), width=width)))
 

@@ -280,10 +280,10 @@ def _carry_out(loaded: Loaded, *, run_dir: str | None, model_url: str | None = N
 
 def _warn_of_waiting(loaded: Loaded, view: RunView, run_dir: str | None) -> None:
     """Nobody may be looking at a run without a terminal: say so if it will need somebody."""
-    from pitboss.surfaces import answering, unattended
+    from pitboss.surfaces import notice, unattended
 
     if is_quiet() or stdout().isatty():
         return
-    command = answering.command("list", view.run_id, run_dir)
+    command = notice.command("list", view.run_id, run_dir)
     for line in unattended.warnings(loaded.run, command):
         stderr().line(line)
