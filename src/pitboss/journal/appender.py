@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 
 from pitboss.journal.disk import DISK, Disk, disk_errors
 
@@ -36,9 +38,12 @@ class Appender:
         self._lines: list[bytes] = []
         self._batch = b""
         """Being written, or left over from a commit that failed."""
-        self._commit: asyncio.Future[None] | None = None
-        # Not the loop's shared threads: one that waits for a lock there must not hold up the journal.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"pitboss-{path.stem}")
+        self._commit: _Commit | None = None
+        self._work: SimpleQueue[_Commit | None] = SimpleQueue()
+        # Not the loop's shared threads: one that waits for a lock there must not hold up the journal. Nor a pool of
+        # one: handing work to it costs a tenth of a flush.
+        self._thread = Thread(target=self._carry_out, name=f"pitboss-{path.stem}", daemon=True)
+        self._thread.start()
 
     @classmethod
     def create(
@@ -111,23 +116,34 @@ class Appender:
             WorldError: If the disk is full, or the like.
         """
         while self._commit is not None:
-            await asyncio.wait([self._commit])
+            await self._commit.over.wait()
         self._batch = b"".join([self._batch, *self._lines])
         self._lines.clear()
         if not self._batch:
             return
-        loop = asyncio.get_running_loop()
-        commit = loop.run_in_executor(self._thread, self._write_and_flush, self._batch, self._end)
-        self._commit = commit
-        commit.add_done_callback(self._settle)
-        with disk_errors("write", self.path):
-            # A caller that is cancelled cannot take back what the thread is writing.
-            await asyncio.shield(commit)
+        commit = self._commit = _Commit(self._batch, self._end, asyncio.get_running_loop())
+        self._work.put(commit)
+        # A caller that is cancelled takes back nothing: the thread goes on writing, and others wait for that.
+        await commit.over.wait()
+        if commit.problem is not None:
+            with disk_errors("write", self.path):
+                raise commit.problem
 
     def close(self) -> None:
         """Closes the file after a commit under way; what was never synced is not written."""
-        self._thread.shutdown(wait=True)
+        self._work.put(None)
+        self._thread.join()
         self._disk.close(self._descriptor)
+
+    def _carry_out(self) -> None:
+        """The thread: one commit after the other."""
+        while (commit := self._work.get()) is not None:
+            try:
+                self._write_and_flush(commit.batch, commit.offset)
+            except Exception as problem:  # noqa: BLE001 - it is raised where it is waited for
+                commit.problem = problem
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                commit.loop.call_soon_threadsafe(self._settle, commit)
 
     def _write_and_flush(self, batch: bytes, offset: int) -> None:
         self._before()
@@ -136,8 +152,20 @@ class Appender:
         self._disk.write_all(self._descriptor, batch, offset)
         self._disk.flush(self._descriptor)
 
-    def _settle(self, commit: asyncio.Future[None]) -> None:
+    def _settle(self, commit: _Commit) -> None:
         self._commit = None
-        if commit.exception() is None:
+        if commit.problem is None:
             self._end += len(self._batch)
             self._batch = b""
+        commit.over.set()
+
+
+class _Commit:
+    """One write and one flush."""
+
+    def __init__(self, batch: bytes, offset: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.batch = batch
+        self.offset = offset
+        self.loop = loop
+        self.over = asyncio.Event()
+        self.problem: Exception | None = None
