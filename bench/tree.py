@@ -163,22 +163,28 @@ SPAWNS = 8
 
 
 def spawn(place: Path) -> Row:
-    """From the call that spawns a worker to the worker's first request, over a start of the CLI alone just before."""
+    """From the call that spawns a worker to the worker's first request, over a start of the CLI alone just before.
+
+    Either way the lead takes its next turn meanwhile: it has an answer to work on.
+    """
     turns: list[Turn] = []
     for number in range(SPAWNS):
-        os.mkfifo(place / f"go-{number}")
-        turns.append(("Bash", {"command": f"touch {place}/at-{number} && cat {place}/go-{number}", "description": "x"}))
+        for gate in (f"alone-{number}", f"spawn-{number}"):
+            os.mkfifo(place / f"go-{gate}")
+            turns.append(("Bash", {"command": f"touch {place}/at-{gate} && cat {place}/go-{gate}", "description": "x"}))
         turns.append(_ours("spawn_worker", prompt="worker"))
-        turns.append(_ours("wait_for_worker", task_id=f"{{{{result[{3 * number + 1}].json.task_id}}}}"))
+        turns.append(_ours("wait_for_worker", task_id=f"{{{{result[{4 * number + 2}].json.task_id}}}}"))
     floors: list[float] = []
     asked: list[float] = []
     with stage(place, lead=turns, worker=(), plain=()) as on, ThreadPoolExecutor(1) as pool:
         running = pool.submit(on.dispatch, "lead")
         for number in range(SPAWNS):
-            _until((place / f"at-{number}").exists)
+            _until((place / f"at-alone-{number}").exists)
+            (place / f"go-alone-{number}").write_text("go")
             began = on.plain("plain")
             floors.append(on.first_request("plain", number) - began)
-            (place / f"go-{number}").write_text("go")
+            _until((place / f"at-spawn-{number}").exists)
+            (place / f"go-spawn-{number}").write_text("go")
             asked.append(on.first_request("worker", number))
         facts = running.result()
     spawned = [float(str(fact["at"])) for fact in facts if fact.get("fact") == "ActorSpawned"]

@@ -129,7 +129,7 @@ async def test_a_process_that_takes_its_cookie_late_is_found() -> None:
 
 
 def test_those_who_answered_are_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pitboss.drivers.lookout.SETTLED_SECS", -1.0)
+    monkeypatch.setattr("pitboss.drivers.lookout.SETTLED_SECS", -1000.0)
     monkeypatch.setattr("pitboss.drivers.lookout.BELIEVED_SECS", 1000.0)  # on a busy machine two looks lie apart
     asked: list[int] = []
     environ = psutil.Process.environ
@@ -139,7 +139,9 @@ def test_those_who_answered_are_not_asked_again(monkeypatch: pytest.MonkeyPatch)
         return environ(process)
 
     monkeypatch.setattr(psutil.Process, "environ", counted)
-    with stranger("input()") as process:
+    with stranger("print(flush=True); input()") as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # in the middle of its exec it has no environment to show, and is asked again
         lookout = Lookout()
         lookout.look()
         assert process.pid in asked
@@ -150,7 +152,7 @@ def test_those_who_answered_are_not_asked_again(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_number_that_was_reused_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A group leader is recognized by its start time, all others by where they stand."""
-    monkeypatch.setattr("pitboss.drivers.lookout.SETTLED_SECS", -1.0)
+    monkeypatch.setattr("pitboss.drivers.lookout.SETTLED_SECS", -1000.0)
     cookie = f"{new_run()}/a/1"
     env = {**os.environ, COOKIE: cookie}
     lookout = Lookout()
@@ -163,7 +165,7 @@ def test_a_number_that_was_reused_is_asked_again(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(psutil.Process, "environ", lambda _: {"A": "stranger"})
         assert [] == lookout.look().carrying(cookie)
         monkeypatch.undo()
-        monkeypatch.setattr("pitboss.drivers.lookout.SETTLED_SECS", -1.0)
+        monkeypatch.setattr("pitboss.drivers.lookout.SETTLED_SECS", -1000.0)
         assert [] == lookout.look().carrying(cookie)
         lookout._known[leader.pid] = lookout._known[leader.pid]._replace(process=psutil.Process(), seen=0.0)
         lookout._known[member] = lookout._known[member]._replace(place=Place(1, 1))
@@ -171,7 +173,7 @@ def test_a_number_that_was_reused_is_asked_again(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_known_holder_that_became_a_zombie_holds_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pitboss.drivers.lookout.SETTLED_SECS", -1.0)
+    monkeypatch.setattr("pitboss.drivers.lookout.SETTLED_SECS", -1000.0)
     lookout, cookie = Lookout(), f"{new_run()}/a/1"
     pipe = subprocess.PIPE
     with subprocess.Popen(sh("echo ready; read line"), stdin=pipe, stdout=pipe, env={COOKIE: cookie}) as holder:
