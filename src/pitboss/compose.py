@@ -284,11 +284,16 @@ async def _hold(
         if not seats.answer(effect):
             await sessions.answer(effect, emit)
 
+    async def answer_deed(effect: e.AnswerDeed, emit: Emit) -> None:
+        if not seats.answer_deed(effect):
+            await sessions.answer_deed(effect, emit)
+
     try:
         async with Watch(clock.now, rundir.path / "guardian.jsonl") as watch:
             hands = _hands(rundir, artifacts, sessions, meta, clock, watch)
             hands[e.AnswerOrder] = hand_for(e.AnswerOrder, control.answer)
             hands[e.AnswerCall] = hand_for(e.AnswerCall, answer_call)
+            hands[e.AnswerDeed] = hand_for(e.AnswerDeed, answer_deed)
             loop = Loop(journal, clock, hands, [viewer, control.see, seats.see], state)
             with Orders(loop.inbox.post, clock.now):
                 async with seats.serving(loop.inbox.post), control.serving(loop.inbox.post):
@@ -333,7 +338,6 @@ def _hands(
         e.PrepareWorktree: hand_for(e.PrepareWorktree, worktrees.prepare),
         e.StartSession: hand_for(e.StartSession, sessions.start),
         e.Press: hand_for(e.Press, sessions.press),
-        e.AnswerDeed: hand_for(e.AnswerDeed, sessions.answer_deed),
         e.Tell: hand_for(e.Tell, sessions.tell),
         e.Interrupt: hand_for(e.Interrupt, sessions.interrupt),
         e.Freeze: hand_for(e.Freeze, sessions.freeze),

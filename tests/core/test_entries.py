@@ -9,7 +9,7 @@ import pytest
 
 from pitboss.core import entries, store
 from pitboss.core.store import Store
-from pitboss.model import calls
+from pitboss.model import arguments, calls
 from pitboss.model.answers import Instant
 from pitboss.model.store import Entry, Removed, Value
 from support.kv import LEAD, Pit, refusal
@@ -27,7 +27,7 @@ KiB = 1024
         ([255, 0], Value(data=b"\xff\x00")),
     ],
 )
-def test_a_value_is_text_or_an_array_of_bytes(given: calls.StoreBytes, stored: Value) -> None:
+def test_a_value_is_text_or_an_array_of_bytes(given: arguments.StoreBytes, stored: Value) -> None:
     pit = Pit()
     pit.set("/shared/a", given)
 
@@ -37,7 +37,7 @@ def test_a_value_is_text_or_an_array_of_bytes(given: calls.StoreBytes, stored: V
 @pytest.mark.parametrize(
     ("given", "stored"), [({"a": [1, None]}, '{"a":[1,null]}'), (False, "false"), ("", '""'), (0, "0")]
 )
-def test_json_is_stored_as_its_compact_text(given: calls.JsonValue, stored: str) -> None:
+def test_json_is_stored_as_its_compact_text(given: arguments.JsonValue, stored: str) -> None:
     pit = Pit()
     pit.write(LEAD, calls.KvSet(path="/shared/a", json=given))
     pit.write(LEAD, calls.KvCas(path="/shared/a", expected_version=1, json=given))
@@ -129,7 +129,7 @@ def test_a_large_text_comes_as_text_alone_and_says_so() -> None:
 @pytest.mark.parametrize(
     "value", ["ü€😀x" * 20_000, "x" + "😀" * 40_000, "y" * (64 * KiB), [255, 1] * 30_000, [7] * (16 * KiB)]
 )
-def test_the_pieces_of_a_long_value_are_the_value(value: calls.StoreBytes, form: entries.Form | None) -> None:
+def test_the_pieces_of_a_long_value_are_the_value(value: arguments.StoreBytes, form: arguments.Form | None) -> None:
     if form == "text" and not isinstance(value, str):
         return
     pit = Pit()

@@ -13,15 +13,19 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pitboss.drivers.claude import Minted
 from pitboss.journal.rundir import RunDir
 from pitboss.model import effects as e
+from pitboss.model import facts as f
 from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
 from pitboss.model.answers import Answer, Refused
-from pitboss.services.mcp import LONGEST_MESSAGE, MOST_CALLS, Seats
+from pitboss.model.run import Policy, Rule
+from pitboss.services.mcp import Seats
+from pitboss.services.seated import LONGEST_MESSAGE, MOST_CALLS
 from pitboss.testing.doubles import RUN, Story, a_run, a_tree
 
 Message = dict[str, object]
@@ -64,6 +68,8 @@ class Room:
         for effect in outcome.effects:
             if isinstance(effect, e.AnswerCall):
                 self.seats.answer(effect)
+            elif isinstance(effect, e.AnswerDeed):
+                self.seats.answer_deed(effect)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -141,7 +147,8 @@ def show_token(place: Path, token: Path, **env: str) -> str:
 async def test_nothing_is_open_before_a_seat_is_asked_for(room: Room) -> None:
     async with room.open():
         assert not list(room.rundir.path.glob("*.sock"))
-        place, token = await room.give()
+        (place, token), again = await asyncio.gather(room.give(), room.give())
+        assert again == (place, token)
         for private in (place, token):
             assert 0o600 == stat.S_IMODE(private.stat().st_mode)
         assert (place, token) == await room.give(), "the same seat"
@@ -239,6 +246,87 @@ async def test_the_last_answers_are_still_given_to_one_that_has_said_all(room: R
             await other.hear()
         assert "at last" in json.dumps(await client.hear())
         assert await client.ended()
+
+
+async def test_a_call_is_recorded_as_the_actors(room: Room) -> None:
+    async with room.open(), room.seated() as client:
+        client.call(1, "kv_set", path="/shared/a", value="x")
+        await client.hear()
+    (used,) = room.story.told(f.ToolUsed)
+    assert ("lead", "mcp__pitboss__kv_set", "allow") == (used.actor, used.tool, used.verdict)
+    assert "/shared/a" in used.summary
+
+
+@pytest.fixture
+def ruled(rundir: RunDir) -> Room:
+    """A room whose rules refuse to write below /shared/no, and want a person to look at spawns."""
+    keep_out = Rule(action="auto_reject", tool="mcp__pitboss__kv_set", args={"path": "/shared/no*"}, reason="keep out")
+    look = Rule(action="block", tool="mcp__pitboss__spawn_worker")
+    run = msgspec.structs.replace(a_tree(), policy=Policy(rules=(keep_out, look)))
+    story = Story(run)
+    story.working("lead")
+    return Room(rundir, story)
+
+
+async def test_a_rule_about_tool_calls_sees_those_from_a_seat(ruled: Room) -> None:
+    async with ruled.open(), ruled.seated() as client:
+        client.call(1, "kv_set", path="/shared/no/entry", value="x")
+        assert "keep out" in error_of(await client.hear())[1]
+        client.call(2, "kv_set", path="/shared/yes", value="x")
+        assert "result" in await client.hear()
+    assert ["/shared/yes"] == [fact.entry.path for fact in ruled.story.told(t.StoreWritten)]
+    assert ["deny", "allow"] == [fact.verdict for fact in ruled.story.told(f.ToolUsed)]
+
+
+@pytest.mark.parametrize("approved", [True, False])
+async def test_a_call_from_a_seat_waits_for_a_person_where_a_rule_says_so(ruled: Room, approved: bool) -> None:
+    async with ruled.open(), ruled.seated() as client:
+        client.call(1, "spawn_worker", prompt="go")
+        client.send({"jsonrpc": "2.0", "id": 2, "method": "ping"})
+        assert 2 == (await client.hear())["id"], "it is held"
+        assert [] == ruled.story.told(t.ActorSpawned)
+        (request,) = ruled.story.state.approvals
+        at = ruled.story.clock.now()
+        ruled.post(s.ApprovalAnswered(at=at, request_id=request, approved=approved, reason="not today", order_id="o"))
+        answer = await client.hear()
+    assert approved == ("result" in answer)
+    assert approved == bool(ruled.story.told(t.ActorSpawned))
+    assert approved or "not today" in error_of(answer)[1]
+
+
+async def test_a_call_that_is_held_is_not_made_once_its_client_has_gone(ruled: Room) -> None:
+    async with ruled.open():
+        async with ruled.seated() as client:
+            client.call(1, "spawn_worker", prompt="go")
+            client.send({"jsonrpc": "2.0", "id": 2, "method": "ping"})
+            await client.hear()
+            client.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}})
+            client.send({"jsonrpc": "2.0", "id": 3, "method": "ping"})
+            await client.hear()
+        (request,) = ruled.story.state.approvals
+        ruled.post(s.ApprovalAnswered(at=ruled.story.clock.now(), request_id=request, approved=True, order_id="o"))
+    assert [] == ruled.story.told(t.ActorSpawned)
+
+
+async def test_a_call_that_is_given_up_waits_no_more(room: Room) -> None:
+    async with room.open(), room.seated() as client:
+        client.call(1, "kv_wait", path="/shared/a", timeout_secs=600)
+        client.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}})
+        strange: list[Message] = [{}, {"requestId": []}, {"requestId": "nobody"}]
+        for spoiled in strange:
+            client.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": spoiled})
+        client.send({"jsonrpc": "2.0", "id": 2, "method": "ping"})
+        assert 2 == (await client.hear())["id"]
+        assert {} == room.story.state.waits
+
+
+async def test_a_number_may_be_used_again_while_its_call_waits(room: Room) -> None:
+    async with room.open(), room.seated() as client:
+        client.call(1, "kv_wait", path="/shared/a", timeout_secs=600)
+        client.call(1, "kv_wait", path="/shared/b", timeout_secs=600)
+        client.call(2, "kv_set", path="/shared/b", value="x")
+        client.call(3, "kv_set", path="/shared/a", value="x")
+        assert [1, 1, 2, 3] == sorted([(await client.hear())["id"] for _ in range(4)])  # type: ignore[type-var]
 
 
 async def test_calls_that_wait_are_bounded(room: Room) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pitboss.core import entries, store
+from pitboss.core import store
 from pitboss.core.paths import Caller
 from pitboss.core.store import Limits, Store, Written
-from pitboss.model import calls
+from pitboss.model import arguments, calls
 from pitboss.model.answers import Answer, Refused
 
 LEAD = Caller("lead", "lead")
@@ -31,7 +31,7 @@ class Pit:
             done = done.answer
         return content(done)
 
-    def set(self, path: str, value: calls.StoreBytes = "x", caller: Caller = LEAD) -> dict[str, Any]:
+    def set(self, path: str, value: arguments.StoreBytes = "x", caller: Caller = LEAD) -> dict[str, Any]:
         return self.write(caller, calls.KvSet(path=path, value=value))
 
     def cas(self, path: str, expected: int, value: str = "x", caller: Caller = LEAD) -> dict[str, Any]:
@@ -63,5 +63,5 @@ def refusal(result: Answer | Refused | Written | None) -> Refused:
     return result
 
 
-def a_wait(path: str, version: int | None = None, form: entries.Form | None = None) -> calls.KvWait:
+def a_wait(path: str, version: int | None = None, form: arguments.Form | None = None) -> calls.KvWait:
     return calls.KvWait(path=path, timeout_secs=5, min_version=version, form=form)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pitboss.errors import WorldError
 from pitboss.model.records import RunRecord, TaskRecord
 from pitboss.model.run import ActorId, Failure, RunId, SetAside, Status, Usage
-from pitboss.wire import artifacts
+from pitboss.wire import artifacts, digest
 from pitboss.wire.scalars import duration_ms, from_timestamp, to_json, to_timestamp
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -308,27 +308,27 @@ def test_a_record_comes_back_as_it_was(record: TaskRecord) -> None:
 )
 def test_a_run_comes_back_as_it_was_and_a_glance_says_the_same(run: RunRecord) -> None:
     data = artifacts.encode_run(run)
-    digest = artifacts.decode_digest(data)
+    glance = digest.decode_digest(data)
 
     assert run == artifacts.decode_run(data)
-    assert (run.run_id, run.manifest_name, len(run.tasks)) == (digest.run_id, digest.manifest_name, digest.tasks_total)
+    assert (run.run_id, run.manifest_name, len(run.tasks)) == (glance.run_id, glance.manifest_name, glance.tasks_total)
     half = data.index(b'\n  "tasks": [') + 20
-    assert artifacts.digest_from_ends(data[:half], data[half:]) in {digest, None}
+    assert digest.digest_from_ends(data[:half], data[half:]) in {glance, None}
 
 
 @pytest.mark.parametrize("name", ["summary.json", "summary_upstream.json"])
 def test_the_ends_of_a_summary_are_enough_for_a_glance(name: str) -> None:
     data = (GOLDEN / name).read_bytes()
 
-    assert artifacts.decode_digest(data) == artifacts.digest_from_ends(data[:1000], data[600:])
+    assert digest.decode_digest(data) == digest.digest_from_ends(data[:1000], data[600:])
 
 
 def test_ends_that_do_not_make_a_summary_are_not_trusted() -> None:
     data = (GOLDEN / "summary.json").read_bytes()
 
-    assert artifacts.digest_from_ends(data[:100], data[-100:]) is None
-    assert artifacts.digest_from_ends(data[:1000], data[600:-3]) is None
-    assert artifacts.digest_from_ends(data[40:1000], data[600:]) is None
+    assert digest.digest_from_ends(data[:100], data[-100:]) is None
+    assert digest.digest_from_ends(data[:1000], data[600:-3]) is None
+    assert digest.digest_from_ends(data[40:1000], data[600:]) is None
 
 
 def test_records_are_printed_as_one_indented_array() -> None:

@@ -132,14 +132,16 @@ class Traces:
 
     def opening(self, actor: str) -> Opening:
         """How the agent's own stream began, the last time: 0.9 wrote a session down only after a result had come."""
-        last = Opening()
+        last, path = Opening(), self.run.stdout_log(actor)
         try:
-            with self.run.stdout_log(actor).open("rb") as log:
+            with path.open("rb") as log:
                 for line in log:
                     if b'"init"' in line:
                         last = _opening(line) or last
-        except OSError:
-            pass
+        except FileNotFoundError:
+            return last  # it never spoke
+        except OSError as problem:
+            self.warnings.append(f"{path} cannot be read, so {actor}'s session is not known: {problem.strerror}")
         return last
 
     def _warn_of_transcript(self, asked: ResolvedActor, session: str) -> None:

@@ -138,7 +138,7 @@ class Decision:
             mcp_servers=run.mcp_servers,
             role=actor.role,
             spawns_subleads=run.tree is not None and run.tree.allow_subleads and actor.role == "lead",
-            judged=any(rule.sees_deeds for rule in run.policy.rules),
+            judged=run.policy.sees_deeds,
             asks_permission=run.tree is not None and run.tree.permission_routing == "path_b",
             budget_usd=actor.allotment_usd,
             log_dir=f"{run.run_dir}/tasks/{actor_id}",

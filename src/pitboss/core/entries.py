@@ -6,12 +6,10 @@ bounded, says where it was cut, and the rest is had by ``kv_get`` with ``offset`
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 import msgspec
 
 from pitboss.model.answers import Instant, Refused, refused
-from pitboss.model.calls import JsonValue, StoreBytes
+from pitboss.model.arguments import Form, JsonValue, StoreBytes
 from pitboss.model.store import Entry, Value
 
 ARRAY_BYTES = 16 * 1024
@@ -19,8 +17,6 @@ ARRAY_BYTES = 16 * 1024
 
 TEXT_BYTES = 64 * 1024
 """So many bytes an answer holds at most as text or JSON; about what a client passes on to its model uncut."""
-
-Form: TypeAlias = Literal["bytes", "text", "json"]
 
 
 def meta(entry: Entry) -> dict[str, object]:

@@ -24,7 +24,8 @@ from pitboss.journal.rundir import RunDir
 from pitboss.model.facts import ArtifactLost, HandFailed, NewsIgnored, RunEnded
 from pitboss.model.records import TaskRecord
 from pitboss.model.run import Status
-from pitboss.wire.artifacts import RunDigest, decode_digest, decode_meta, decode_tasks, digest_from_ends, display_name
+from pitboss.wire.artifacts import decode_meta, decode_tasks, display_name
+from pitboss.wire.digest import RunDigest, decode_digest, digest_from_ends
 from pitboss.wire.scalars import from_timestamp
 
 __all__ = ["LATEST", "RunEntry", "State", "control_answers", "discover", "resolve"]

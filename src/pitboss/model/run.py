@@ -160,6 +160,11 @@ class Policy(Frozen, frozen=True, kw_only=True):
     default_action: ApprovalAction = "block"
     """``[run].default_approval_policy``; a tool call that no rule matches simply runs."""
 
+    @property
+    def sees_deeds(self) -> bool:
+        """True if a rule is about tool calls: then each is put to the run before it is made."""
+        return any(rule.sees_deeds for rule in self.rules)
+
 
 class SubleadDefaults(Frozen, frozen=True, kw_only=True):
     """``[sublead_defaults]``: what a ``spawn_sublead`` call gets for what it leaves out."""

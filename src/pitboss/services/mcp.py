@@ -3,7 +3,7 @@
 Agents need no door, they have their own pipe. A seat is given by an operator, for one actor, as a token in a file for
 its owner alone; who comes with it is asked of the kernel as well: an agent may take its own seat and no other. The
 socket is there once the first seat was given, the token is void when its actor has ended. What a client says is
-``wire.seat``'s business; what comes of it, the run's. Called by ``compose`` and by ``services.control``.
+``services.seated``'s business. Called by ``compose`` and by ``services.control``.
 """
 
 from __future__ import annotations
@@ -28,43 +28,19 @@ from pitboss.journal.rundir import RunDir
 from pitboss.model import signals as s
 from pitboss.model.about import About
 from pitboss.model.answers import Answer, Refused, refused
-from pitboss.model.effects import AnswerCall, Emit
+from pitboss.model.effects import AnswerCall, AnswerDeed, Emit
 from pitboss.model.run import ActorId, RunSpec
 from pitboss.model.tree import CallId
 from pitboss.services.place import Place, claim, temp_folders
-from pitboss.wire import mcp
-from pitboss.wire.claude_events import JsonObject
-from pitboss.wire.scalars import to_json
-from pitboss.wire.seat import Asked, Seat
-from pitboss.wire.tools import tools_for
+from pitboss.services.seated import LONGEST_MESSAGE, Client, say
 
 __all__ = ["Seats"]
 
 MOST_CLIENTS = 64
 """So many may be connected at once."""
 
-MOST_CALLS = 64
-"""So many calls of one client may wait for their answers."""
-
-LONGEST_MESSAGE = 4 << 20
-"""So many bytes a message may have, as with Pitboss 0.9; a longer one is passed over, and refused."""
-
-GRACE_SECS = 5.0
-"""How long what was asked is still answered after a client has said all it has to say."""
-
 HELLO_SECS = 10.0
 """How long a client may take to show its token."""
-
-PATIENCE_SECS = 30.0
-"""How long a client may leave what it was sent unread; then it is dropped."""
-
-_PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
-"""JSON-RPC 2.0, section 5.1."""
-
-_GONE = refused("unavailable", "the actor of this seat has ended, or is being started again; there is nobody to be")
-_TOO_MANY = refused(
-    "cap_reached", f"{MOST_CALLS} calls of this client wait for an answer already; wait for one of them"
-)
 
 
 class Seats:
@@ -99,11 +75,13 @@ class Seats:
         self._runtime_dir = runtime_dir
         self._temp = temp_folders() if temp is None else temp
         self._tokens: dict[str, ActorId] = {}
-        self._clients: dict[str, _Client] = {}
+        self._clients: dict[str, Client] = {}
         self._names = 0
         self._place: Place | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._giving = asyncio.Lock()
+        """Two who ask for the same seat are given the same token."""
 
     @asynccontextmanager
     async def serving(self, post: Emit) -> AsyncIterator[None]:
@@ -141,16 +119,20 @@ class Seats:
         if actor.phase not in HAS_PROCESS:
             return refused("unavailable", f"{name} has no session at the moment, so nobody can act in its name")
         try:
-            place = await self._open()
-            path = self._token_path(actor.spec.id)
-            if actor.spec.id not in self._tokens.values():
-                token = secrets.token_hex(32)
-                await asyncio.to_thread(self.run.disk.write_atomic, path, token.encode() + b"\n")
-                self._tokens[token] = actor.spec.id
+            async with self._giving:
+                place, path = await self._open(), await self._write_token(actor.spec.id)
         except WorldError as problem:
             return refused("unavailable", f"no seat can be had: {problem}")
         self.post(s.SeatGiven(**self.about(actor), via=via))
         return Answer({"actor_id": name, "socket": str(place.path), "token_file": str(path)})
+
+    async def _write_token(self, name: ActorId) -> Path:
+        path = self._token_path(name)
+        if name not in self._tokens.values():
+            token = secrets.token_hex(32)
+            await asyncio.to_thread(self.run.disk.write_atomic, path, token.encode() + b"\n")
+            self._tokens[token] = name
+        return path
 
     async def _open(self) -> Place:
         if self._place is None:
@@ -181,11 +163,20 @@ class Seats:
 
     def answer(self, effect: AnswerCall) -> bool:
         """Answer a call; false if it was not made from a seat."""
-        seat, _, _ = str(effect.call_id).partition("/")
-        client = self._clients.get(seat)
+        client = self._client_of(effect.call_id)
         if client is not None:
             client.answer(effect)
         return client is not None
+
+    def answer_deed(self, effect: AnswerDeed) -> bool:
+        """Let a call be made, or refuse it; false if it does not come from a seat."""
+        client = self._client_of(effect.request_id)
+        if client is not None:
+            client.answer_deed(effect)
+        return client is not None
+
+    def _client_of(self, name: CallId) -> Client | None:
+        return self._clients.get(str(name).partition("/")[0])
 
     def about(self, actor: Actor) -> About:
         """What every report says."""
@@ -203,7 +194,7 @@ class Seats:
         try:
             async with asyncio.timeout(HELLO_SECS):
                 admitted = await self._admit(reader, writer)
-            await _say(writer, {"ok": True} if admitted.problem is None else {"error": admitted.problem})
+            await say(writer, {"ok": True} if admitted.problem is None else {"error": admitted.problem})
             if admitted.problem is None:
                 await self._seat(admitted.actor, reader, writer)
         except Exception:  # noqa: BLE001 - the wall between a client and the run
@@ -213,7 +204,7 @@ class Seats:
 
     async def _seat(self, name: ActorId, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._names += 1
-        client = _Client(self, f"seat-{self._names}", name, writer)
+        client = Client(self, f"seat-{self._names}", name, writer)
         self._clients[client.name] = client
         try:
             await client.serve(reader)
@@ -252,137 +243,6 @@ def _same(token: str, shown: str) -> bool:
 
 class _Hello(msgspec.Struct, frozen=True):
     token: str
-
-
-class _Client:
-    """One connection, once it is admitted."""
-
-    def __init__(self, seats: Seats, name: str, actor: ActorId, writer: asyncio.StreamWriter) -> None:
-        self.name = name
-        self._seats = seats
-        self._actor = actor
-        self._writer = writer
-        tree = seats.spec.tree
-        role = seats.actors[actor].role
-        self._seat = Seat(
-            tools_for(
-                role,
-                allow_subleads=tree is not None and tree.allow_subleads and role == "lead",
-                path_b=tree is not None and tree.permission_routing == "path_b",
-            )
-        )
-        self._open: dict[CallId, tuple[Asked, int]] = {}
-        """Calls that wait: by the id the run knows, with the attempt they were made in."""
-        self._idle = asyncio.Event()
-        """Set while no call waits."""
-        self._idle.set()
-
-    async def serve(self, reader: asyncio.StreamReader) -> None:
-        """Hear it to its end; then nobody waits for its answers any more."""
-        try:
-            while (line := await _next(reader)) != b"":
-                if (answer := self._hear(line)) is not None:
-                    await _say(self._writer, answer)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(GRACE_SECS):
-                    await self._idle.wait()
-            await _drain(self._writer)
-        finally:
-            for known, (_, attempt) in self._open.items():
-                at = self._seats.clock()
-                self._seats.post(s.CallDropped(at=at, actor=self._actor, attempt=attempt, call_id=known))
-
-    def look(self) -> None:
-        """Answer what the run will not answer any more, as whoever asked is gone."""
-        now = self._attempt()
-        for known, (asked, attempt) in list(self._open.items()):
-            if attempt != now:
-                self._close(known, asked, _GONE)
-
-    def answer(self, effect: AnswerCall) -> None:
-        """Pass an answer on."""
-        if effect.call_id in self._open:
-            asked, _ = self._open[effect.call_id]
-            self._close(effect.call_id, asked, effect.answer)
-
-    def _close(self, known: CallId, asked: Asked, answer: Answer | Refused) -> None:
-        del self._open[known]
-        self._seat.close(asked.call_id)
-        if not self._open:
-            self._idle.set()
-        # Not waited for: what is on its way is bounded by the calls that may wait, and by the size of an answer.
-        self._writer.write(_line(self._seat.payload(asked, answer)))
-
-    def _attempt(self) -> int:
-        """The attempt that calls are made in; 0 while there is none."""
-        actor = self._seats.actors[self._actor]
-        return actor.attempt if actor.phase in HAS_PROCESS else 0
-
-    def _hear(self, line: bytes | None) -> JsonObject | None:
-        """What is said to a message at once; ``None`` if nothing is, or not yet."""
-        if line is None:
-            return mcp.error(None, _PARSE_ERROR, f"A message may have {LONGEST_MESSAGE} bytes at most.")
-        try:
-            message: object = msgspec.json.decode(line)
-        except (ValueError, RecursionError) as problem:
-            return mcp.error(None, _PARSE_ERROR, f"This is not JSON: {problem}.")
-        if not isinstance(message, dict):
-            return mcp.error(None, _INVALID_REQUEST, "A message must be one JSON object.")
-        understood = self._seat.hear("", message)
-        if isinstance(understood, Asked):
-            return self._put_to_the_run(understood)
-        return understood if "id" in understood else None  # a notification wants no answer
-
-    def _put_to_the_run(self, asked: Asked) -> JsonObject | None:
-        attempt = self._attempt()
-        if not attempt or len(self._open) >= MOST_CALLS:
-            self._seat.close(asked.call_id)
-            return self._seat.payload(asked, _TOO_MANY if attempt else _GONE)
-        known = f"{self.name}/{asked.call_id!r}"
-        self._open[known] = (asked, attempt)
-        self._idle.clear()
-        minted = self._seats.mint()
-        self._seats.post(
-            s.CallMade(
-                at=self._seats.clock(),
-                actor=self._actor,
-                attempt=attempt,
-                call_id=known,
-                call=asked.call,
-                minted=minted.id,
-                session_id=minted.session_id,
-            )
-        )
-        return None
-
-
-async def _next(reader: asyncio.StreamReader) -> bytes | None:
-    """The next message, ``None`` for one that is too long, nothing at the end."""
-    too_long = False
-    while True:
-        try:
-            line = await reader.readuntil(b"\n")
-        except asyncio.IncompleteReadError as rest:
-            return None if too_long and rest.partial else rest.partial
-        except asyncio.LimitOverrunError as over:
-            await reader.readexactly(over.consumed)
-            too_long = True
-        else:
-            return None if too_long else line
-
-
-def _line(message: JsonObject) -> bytes:
-    return to_json(message) + b"\n"
-
-
-async def _say(writer: asyncio.StreamWriter, message: JsonObject) -> None:
-    writer.write(_line(message))
-    await _drain(writer)
-
-
-async def _drain(writer: asyncio.StreamWriter) -> None:
-    async with asyncio.timeout(PATIENCE_SECS):
-        await writer.drain()
 
 
 def _nobody(_signal: s.Signal) -> None:

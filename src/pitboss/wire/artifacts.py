@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import posixpath
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -19,22 +19,19 @@ from msgspec import UNSET, UnsetType
 from pitboss.errors import WorldError
 from pitboss.model.records import RunRecord, TaskRecord
 from pitboss.model.run import ActorId, Failure, RunId, SetAside, Status, Usage
-from pitboss.wire.scalars import duration_ms, from_timestamp, to_json, to_timestamp
+from pitboss.wire.scalars import decoded, duration_ms, from_timestamp, to_json, to_timestamp
 
 __all__ = [
     "PREVIEW_CHARS",
     "PublicFailure",
     "PublicRun",
     "PublicTask",
-    "RunDigest",
     "RunMeta",
     "TaskLines",
-    "decode_digest",
     "decode_meta",
     "decode_run",
     "decode_task",
     "decode_tasks",
-    "digest_from_ends",
     "display_name",
     "encode_meta",
     "encode_run",
@@ -62,16 +59,6 @@ _PUBLIC_KINDS = {
 
 def _pretty(value: object) -> bytes:
     return msgspec.json.format(to_json(value), indent=2)
-
-
-_T = TypeVar("_T")
-
-
-def _decoded(decoder: msgspec.json.Decoder[_T], data: bytes, what: str) -> _T:
-    try:
-        return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise WorldError(f"this is not {what}: {error}") from error
 
 
 # --- the public shapes ----------------------------------------------------------------------------------------------
@@ -156,20 +143,6 @@ class RunMeta(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
 
 
-class RunDigest(msgspec.Struct, frozen=True, kw_only=True):
-    """The head of a ``summary.json``: what a list of runs shows, without reading its tasks."""
-
-    run_id: str
-    manifest_name: str | None = None
-    started_at: str
-    ended_at: str
-    tasks_total: int
-    tasks_failed: int
-    was_interrupted: bool
-    total_cost_usd: float | None = None
-    rehearsal: bool = False
-
-
 class TaskLines(NamedTuple):
     """What a ``summary.jsonl`` holds."""
 
@@ -181,7 +154,6 @@ class TaskLines(NamedTuple):
 _TASK_DECODER = msgspec.json.Decoder(PublicTask)
 _RUN_DECODER = msgspec.json.Decoder(PublicRun)
 _META_DECODER = msgspec.json.Decoder(RunMeta)
-_DIGEST_DECODER = msgspec.json.Decoder(RunDigest)
 
 
 # --- one task -------------------------------------------------------------------------------------------------------
@@ -203,7 +175,7 @@ def decode_task(line: bytes) -> TaskRecord:
     Raises:
         WorldError: If the line is no task record.
     """
-    return _task_record(_decoded(_TASK_DECODER, line, "a task record"))
+    return _task_record(decoded(_TASK_DECODER, line, "a task record"))
 
 
 def decode_tasks(data: bytes) -> TaskLines:
@@ -355,7 +327,7 @@ def decode_run(data: bytes) -> RunRecord:
     Raises:
         WorldError: If the bytes are no run summary.
     """
-    public = _decoded(_RUN_DECODER, data, "a run summary")
+    public = decoded(_RUN_DECODER, data, "a run summary")
     return RunRecord(
         run_id=RunId(public.run_id),
         manifest_path=public.manifest_path,
@@ -392,30 +364,4 @@ def decode_meta(data: bytes) -> RunMeta:
     Raises:
         WorldError: If the bytes are no such file.
     """
-    return _decoded(_META_DECODER, data, "the meta data of a run")
-
-
-def decode_digest(data: bytes) -> RunDigest:
-    """The digest of a whole ``summary.json``; every byte is looked at, but no task is built.
-
-    Raises:
-        WorldError: If the bytes are no run summary.
-    """
-    return _decoded(_DIGEST_DECODER, data, "a run summary")
-
-
-def digest_from_ends(head: bytes, tail: bytes) -> RunDigest | None:
-    """The digest from the first and last few KiB of a large ``summary.json``, or ``None`` if it takes the whole.
-
-    All that a digest holds stands before and after ``tasks``. The cuts are sure: a raw newline cannot occur in a
-    JSON string, so a key after a newline and two blanks is one of the outermost object.
-    """
-    before, cut, _ = head.partition(b'\n  "tasks": [')
-    if not cut or not tail.endswith(b"\n}"):
-        return None
-    _, ours, after = tail.rpartition(b'\n  "total_cost_usd":')
-    closing = b',"total_cost_usd":' + after if ours else b"}"
-    try:
-        return decode_digest(before.rstrip().rstrip(b",") + closing)
-    except WorldError:
-        return None
+    return decoded(_META_DECODER, data, "the meta data of a run")

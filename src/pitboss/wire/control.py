@@ -11,10 +11,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from pitboss.model.answers import Answer, Instant, Refused
+from pitboss.model.answers import Answer, Refused
 from pitboss.model.approvals import Approval, Decision, Proposal
 from pitboss.model.run import Rule
-from pitboss.wire.scalars import to_json, to_timestamp
+from pitboss.wire.scalars import to_json, to_plain, to_timestamp
 
 __all__ = [
     "LONGEST_LINE",
@@ -119,13 +119,7 @@ def encode_op(op: Op) -> bytes:
 def encode(event: dict[str, object]) -> bytes:
     """One line, newline included; what is ``None`` is left out."""
     present = {key: value for key, value in event.items() if value is not None}
-    return to_json(msgspec.to_builtins(present, enc_hook=_public)) + b"\n"
-
-
-def _public(value: object) -> object:
-    if isinstance(value, Instant):
-        return to_timestamp(value)
-    raise NotImplementedError(type(value).__name__)
+    return to_json(to_plain(present)) + b"\n"
 
 
 def parse_event(line: bytes) -> dict[str, object] | None:

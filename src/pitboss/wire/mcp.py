@@ -15,7 +15,7 @@ import msgspec
 from pitboss.model.run import Role
 from pitboss.wire.claude_events import CallId, JsonObject
 
-__all__ = ["SERVER_NAME", "Call", "Tool", "answer", "error", "for_role", "result", "tool_text"]
+__all__ = ["SERVER_NAME", "Call", "Tool", "answer", "cancelled", "error", "for_role", "result", "tool_text"]
 
 SERVER_NAME: Final = "pitboss"
 """Tools appear to the model as ``mcp__pitboss__<name>``."""
@@ -106,6 +106,15 @@ def answer(
             return _call(request.id, request.params, tools)
         case unknown:
             return error(request.id, _METHOD_NOT_FOUND, f"This server has no method {unknown!r}.")
+
+
+def cancelled(message: JsonObject) -> CallId | None:
+    """Which call a message gives up; ``None`` if it gives up none."""
+    params = message.get("params")
+    if message.get("method") != "notifications/cancelled" or not isinstance(params, dict):
+        return None
+    call_id = params.get("requestId")
+    return call_id if isinstance(call_id, int | str) else None
 
 
 def result(call_id: CallId, payload: JsonObject) -> JsonObject:

@@ -6,16 +6,19 @@ Only conversions live here; what a file says as a whole is in ``wire.artifacts``
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 import msgspec
 
 from pitboss.errors import WorldError
+from pitboss.model.answers import Instant
 
-__all__ = ["duration_ms", "from_timestamp", "to_json", "to_timestamp"]
+__all__ = ["decoded", "duration_ms", "from_timestamp", "to_json", "to_plain", "to_timestamp"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _ENCODER = msgspec.json.Encoder()
+_T = TypeVar("_T")
 
 
 def to_timestamp(at: float) -> str:
@@ -59,6 +62,37 @@ def to_json(value: object) -> bytes:
         return _ENCODER.encode(value)
     except UnicodeEncodeError:
         return _ENCODER.encode(_scrubbed(msgspec.to_builtins(value)))
+
+
+def decoded(decoder: msgspec.json.Decoder[_T], data: bytes, what: str) -> _T:
+    """What a decoder makes of a file's bytes.
+
+    Args:
+        decoder: Knows the shape.
+        data: The bytes.
+        what: What they should be, for the message.
+
+    Raises:
+        WorldError: If they are no such thing.
+    """
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WorldError(f"this is not {what}: {error}") from error
+
+
+def to_plain(value: object) -> Any:
+    """Our data as what JSON can carry, each `Instant` in it as RFC 3339, or null if no calendar has that time."""
+    return msgspec.to_builtins(value, enc_hook=_instant)
+
+
+def _instant(value: object) -> str | None:
+    if not isinstance(value, Instant):
+        raise NotImplementedError(type(value).__name__)  # msgspec's word for: I do not know this type either
+    try:
+        return to_timestamp(value)
+    except (OverflowError, ValueError):
+        return None  # an end that never comes
 
 
 def _micros(at: float) -> int:

@@ -11,10 +11,9 @@ from typing import Final
 
 import msgspec
 
-from pitboss.model.answers import Instant
 from pitboss.wire import mcp
 from pitboss.wire.claude_events import CallId, JsonObject
-from pitboss.wire.scalars import to_json, to_timestamp
+from pitboss.wire.scalars import to_json, to_plain
 
 __all__ = ["ANSWER_LIMIT_BYTES", "refusal", "result_of"]
 
@@ -55,7 +54,7 @@ def result_of(structured: Mapping[str, object], *, tool: str = "") -> JsonObject
         structured: The answer. Each `Instant` in it becomes RFC 3339.
         tool: The tool that was called, for what to do about an answer that is too large.
     """
-    text = to_json(msgspec.to_builtins(structured, enc_hook=_public))
+    text = to_json(to_plain(structured))
     if len(text) <= ANSWER_LIMIT_BYTES:
         return _payload(text)
     advice = _LESS.get(tool, "ask for less")
@@ -81,7 +80,7 @@ def refusal(call_id: CallId, code: str, message: str, /, *, tool: str = "", **da
     number = _NUMBERS.get(code, _INVALID_REQUEST)
     if tool == "spawn_sublead" and code not in _GATES:
         number = _INTERNAL
-    published = msgspec.to_builtins(data | {"code": code}, enc_hook=_public)
+    published = to_plain(data | {"code": code})
     return _sound(mcp.error(call_id, number, message, {"code": code} | _sound(published)))
 
 
@@ -94,18 +93,3 @@ def _payload(text: bytes, *, is_error: bool = False) -> JsonObject:
 def _sound(answer: object) -> JsonObject:
     """Return what JSON can carry of an answer."""
     return msgspec.json.decode(to_json(answer), type=JsonObject)
-
-
-def _public(value: object) -> object:
-    """What the encoder does not know: times, in the form clients are promised."""
-    if isinstance(value, Instant):
-        return _timestamp(value)
-    raise NotImplementedError(type(value).__name__)
-
-
-def _timestamp(at: float) -> str | None:
-    """Return a time, or null for one that no calendar has: an end that never comes."""
-    try:
-        return to_timestamp(at)
-    except (OverflowError, ValueError):
-        return None

@@ -110,7 +110,7 @@ def seat(run: str, actor: str, run_dir: str | None) -> None:
     """Take a seat beside an actor: print the MCP server entry with which any MCP client has that actor's tools.
 
     Calls made from a seat are the actor's own: the same tools, the same caps and budget, the same rules, and the
-    journal says that a seat was taken. A seat lasts as long as the actor's session does.
+    journal says that a seat was taken. A seat lasts until the actor has ended.
     """
     from pitboss.surfaces import client, seating
 
