@@ -55,7 +55,7 @@ class Desk:
         return content(self.taken(leases.release_run_wide(self.leases, caller, call, self.at)))
 
     def listed(self, caller: Caller) -> list[dict[str, Any]]:
-        found = content(leases.listing(self.leases, caller, self.at))["leases"]
+        found = content(leases.listing(self.leases, caller, calls.LeaseList(), self.at))["leases"]
         assert isinstance(found, list)
         return found
 

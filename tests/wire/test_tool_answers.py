@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pitboss.model.answers import Instant
+from pitboss.model.answers import LONGEST_ANSWER, Instant
 from pitboss.model.run import Usage
 from pitboss.wire import mcp
 from pitboss.wire.claude import JsonObject
 from pitboss.wire.scalars import from_timestamp
-from pitboss.wire.tool_answers import ANSWER_LIMIT_BYTES, refusal, result_of
+from pitboss.wire.tool_answers import refusal, result_of
 
 AT = 1_700_000_000.5
 AT_TEXT = "2023-11-14T22:13:20.500Z"
@@ -72,18 +72,18 @@ def test_structs_and_spoiled_text_are_answers_too() -> None:
 
 
 def test_an_answer_as_large_as_it_may_be_is_given() -> None:
-    text = "x" * (ANSWER_LIMIT_BYTES - len('{"text":""}'))
+    text = "x" * (LONGEST_ANSWER - len('{"text":""}'))
     assert {"text": text} == structure_of(result_of({"text": text}))
 
 
 def test_a_larger_one_is_replaced_by_how_to_ask_for_less() -> None:
-    answer = result_of({"text": "x" * ANSWER_LIMIT_BYTES}, tool="list_workers")
-    size = ANSWER_LIMIT_BYTES + len('{"text":""}')
+    answer = result_of({"text": "x" * LONGEST_ANSWER}, tool="list_workers")
+    size = LONGEST_ANSWER + len('{"text":""}')
     expected = {
         "code": "answer_too_large",
-        "message": f"The answer has {size} bytes, the limit is {ANSWER_LIMIT_BYTES}: go on from an offset.",
+        "message": f"The answer has {size} bytes, the limit is {LONGEST_ANSWER}: go on from an offset.",
         "size_bytes": size,
-        "limit_bytes": ANSWER_LIMIT_BYTES,
+        "limit_bytes": LONGEST_ANSWER,
     }
     assert expected == structure_of(answer)
     assert answer["isError"] is True

@@ -89,7 +89,7 @@ NO_SUCH_ARGUMENT = (
             {"key": "a", "wait": 1},
             'there is no argument "wait"; known are key.',
         ),
-        ("lease_list", {"all": True}, 'there is no argument "all"; known are none.'),
+        ("lease_list", {"all": True}, 'there is no argument "all"; known are offset.'),
         (
             "wait_for_worker",
             {"task_id": "w", "timeout_secs": -1},

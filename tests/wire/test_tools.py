@@ -13,7 +13,7 @@ import pytest
 from pitboss.model import calls
 from pitboss.model.run import Role
 from pitboss.wire.claude import JsonObject
-from pitboss.wire.tool_schemas import allowed, nearest, properties_of, schema_of
+from pitboss.wire.tool_schemas import allowed, nearest, properties_of
 from pitboss.wire.tools import INSTRUCTIONS, TOOLS, name_of, tools_for
 
 BY_NAME = {tool.name: tool for tool in TOOLS}
@@ -153,10 +153,6 @@ def test_a_schema_in_words(schema: JsonObject, words: str) -> None:
 def test_the_nearest_name_is_near() -> None:
     assert "prompt" == nearest("promt", ["prompt", "path"])
     assert nearest("zzz", ["prompt", "path"]) is None
-
-
-def test_a_call_without_arguments_has_a_schema_too() -> None:
-    assert {"type": "object", "properties": {}, "additionalProperties": False} == schema_of(calls.LeaseList)
 
 
 def test_the_instructions_say_how_to_wait_and_what_interrupted_means() -> None:

@@ -15,11 +15,11 @@ from mcp.shared.memory import create_client_server_memory_streams
 from mcp.shared.message import SessionMessage
 
 from pitboss.model import calls
-from pitboss.model.answers import Instant
+from pitboss.model.answers import LONGEST_ANSWER, Instant
 from pitboss.model.run import Role
 from pitboss.wire import mcp
 from pitboss.wire.claude import JsonObject
-from pitboss.wire.tool_answers import ANSWER_LIMIT_BYTES, refusal, result_of
+from pitboss.wire.tool_answers import refusal, result_of
 from pitboss.wire.tools import INSTRUCTIONS, BadArguments, parse, tools_for
 
 MESSAGE: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(JsonObject)
@@ -31,7 +31,7 @@ def carry_out(call: mcp.Call) -> JsonObject:
         case BadArguments(code=code, message=message, argument=argument):
             return refusal(call.call_id, code, message, argument=argument)
         case calls.KvGet():
-            return mcp.result(call.call_id, result_of({"text": "x" * ANSWER_LIMIT_BYTES}, tool=call.tool))
+            return mcp.result(call.call_id, result_of({"text": "x" * LONGEST_ANSWER}, tool=call.tool))
         case calls.LeaseRelease():
             return refusal(call.call_id, "forbidden", "lease-1: not held or already released.")
         case understood:

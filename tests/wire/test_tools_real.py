@@ -9,9 +9,10 @@ import pytest
 import tomlkit
 
 from pitboss.model import calls
+from pitboss.model.answers import LONGEST_ANSWER
 from pitboss.wire import mcp
 from pitboss.wire.claude import Ended, McpAsked
-from pitboss.wire.tool_answers import ANSWER_LIMIT_BYTES, refusal, result_of
+from pitboss.wire.tool_answers import refusal, result_of
 from pitboss.wire.tools import BadArguments, parse, tools_for
 from support.rehearsal import start_model
 from wire.scenes import call, say
@@ -55,7 +56,7 @@ def answers_read(stage: Stage) -> list[object]:
 
 
 def test_a_lead_has_its_tools_and_reads_what_they_answer(theatre: Theatre) -> None:
-    whole = result_of({"text": "x" * (ANSWER_LIMIT_BYTES - len('{"text":""}'))})
+    whole = result_of({"text": "x" * (LONGEST_ANSWER - len('{"text":""}'))})
     with theatre.stage(tools=TOOLS, built_in=()) as stage:
         stage.open()
         stage.prompt("Go.")
@@ -81,4 +82,4 @@ def test_a_lead_has_its_tools_and_reads_what_they_answer(theatre: Theatre) -> No
     assert '{"version":1}' == written
     assert bad.message == refused, "the model reads the sentence, and nothing of the error's data"
     assert isinstance(listed, str)
-    assert ANSWER_LIMIT_BYTES == len(listed), "an answer at the limit reaches the model whole"
+    assert LONGEST_ANSWER == len(listed), "an answer at the limit reaches the model whole"

@@ -88,7 +88,7 @@ def handle_lease(d: Decision, signal: s.CallMade, layer: str, call: c.LeaseCall)
     caller = caller_of(d.state, signal.actor, layer)
     match call:
         case c.LeaseList():
-            d.answer(signal, leases.listing(d.state.leases, caller, d.at))
+            d.answer(signal, leases.listing(d.state.leases, caller, call, d.at))
         case c.LeaseRelease():
             _give_back(d, signal, leases.release(d.state.leases, caller, call, d.at))
         case c.RunLeaseRelease():

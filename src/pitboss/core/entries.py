@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import msgspec
 
+from pitboss.core.bounds import ROOM, cost, shortened
 from pitboss.model.answers import Instant, Refused, refused
 from pitboss.model.arguments import Form, JsonValue, StoreBytes
 from pitboss.model.store import Entry, Value
 
-ARRAY_BYTES = 16 * 1024
-"""So many bytes an answer holds at most as an array of integers, which is four times as long."""
-
-TEXT_BYTES = 64 * 1024
-"""So many bytes an answer holds at most as text or JSON; about what a client passes on to its model uncut."""
+ARRAY_BYTES = ROOM // 4
+"""So many bytes an answer holds at most as an array of integers, of which each takes up to four characters."""
 
 
 def meta(entry: Entry) -> dict[str, object]:
@@ -35,7 +33,7 @@ def show(entry: Entry, form: Form | None = None, offset: int = 0) -> dict[str, o
 
     Args:
         entry: The entry.
-        form: The only form wanted. Default: bytes, and text if it is one; of a value over `ARRAY_BYTES` the text alone.
+        form: The only form wanted. Default: bytes, and text if it is one; the text alone if both are too long.
         offset: Leave out so many bytes of the value.
 
     Returns:
@@ -47,9 +45,9 @@ def show(entry: Entry, form: Form | None = None, offset: int = 0) -> dict[str, o
         message = f"the value of {entry.path} is not UTF-8 text: read it with form bytes."
         return refused("invalid_arg", message, current_version=entry.version)
     raw = entry.value.raw
-    small = entry.size_bytes <= ARRAY_BYTES
     told = meta(entry)
     as_text = entry.value.text is not None and form != "bytes"
+    small = entry.size_bytes <= ARRAY_BYTES and cost(list(raw)) + cost(entry.value.text) <= ROOM
     if as_text:
         offset, piece = _piece_of_text(raw, offset)
         told["text"] = piece.decode()
@@ -67,7 +65,7 @@ def show(entry: Entry, form: Form | None = None, offset: int = 0) -> dict[str, o
             f"as long as the version is {entry.version}"
         )
     elif form is None and as_text and not small:
-        told["note"] = f"given as text alone, as it has more than {ARRAY_BYTES} bytes; form bytes gives the array"
+        told["note"] = "given as text alone, as it is long; form bytes gives the array"
     return told
 
 
@@ -92,9 +90,9 @@ def taken(value: StoreBytes | None, json: JsonValue) -> Value | Refused:
 def _as_json(entry: Entry, offset: int) -> dict[str, object] | Refused:
     if offset:
         return refused("invalid_arg", "offset counts bytes, and JSON cannot be cut: use it with form text or bytes.")
-    if entry.size_bytes > TEXT_BYTES:
+    if entry.size_bytes > ROOM:
         message = (
-            f"the value of {entry.path} has {entry.size_bytes} bytes, more than the {TEXT_BYTES} an answer holds: "
+            f"the value of {entry.path} has {entry.size_bytes} bytes, more than the {ROOM} an answer holds: "
             f"read it in pieces with form text and offset."
         )
         return refused("invalid_arg", message, current_version=entry.version)
@@ -108,7 +106,8 @@ def _as_json(entry: Entry, offset: int) -> dict[str, object] | Refused:
 def _piece_of_text(raw: bytes, offset: int) -> tuple[int, bytes]:
     """A piece that begins and ends between two characters, and where it begins: at or shortly before ``offset``."""
     start = _between_characters(raw, min(offset, len(raw)))
-    return start, raw[start : _between_characters(raw, min(start + TEXT_BYTES, len(raw)))]
+    piece = raw[start : _between_characters(raw, min(start + ROOM, len(raw)))]
+    return start, shortened(piece.decode()).encode()
 
 
 def _between_characters(raw: bytes, at: int) -> int:

@@ -13,6 +13,7 @@ import msgspec
 from immutables import Map
 from msgspec.structs import replace
 
+from pitboss.core.bounds import first_that_fit
 from pitboss.core.paths import Caller, encodable, shown
 from pitboss.model import calls
 from pitboss.model.answers import Answer, Instant, Refused, refused
@@ -134,12 +135,15 @@ def release_run_wide(leases: Leases, caller: Caller, call: calls.RunLeaseRelease
     return Released(end_of(lease, "released"), Answer({"released": True}))
 
 
-def listing(leases: Leases, caller: Caller, at: float) -> Answer:
+def listing(leases: Leases, caller: Caller, call: calls.LeaseList, at: float) -> Answer:
     """The leases of the caller's layer and of the run that are not over; ``lease_id`` only of its own."""
     shared = (
         lease for lease in leases.held.values() if lease.scope in {caller.lead, RUN_WIDE} and lease.expires_at > at
     )
-    return Answer({"leases": [_told(lease, caller) for lease in sorted(shared, key=_order)]})
+    found = [_told(lease, caller) for lease in sorted(shared, key=_order)]
+    page = first_that_fit(found[call.offset :])
+    end = call.offset + len(page)
+    return Answer({"leases": page} | ({"truncated": True, "next_offset": end} if end < len(found) else {}))
 
 
 def timed_out(leases: Leases, caller: Caller, call: calls.LeaseAcquire, at: float) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pitboss.core import ledger, tree
+from pitboss.core.bounds import first_that_fit
 from pitboss.core.state import Actor, RunState
 from pitboss.core.views import doing
 from pitboss.model.answers import Answer, Instant, Refused, refused
@@ -40,22 +41,24 @@ def status(state: RunState, caller: Actor, call: WorkerStatus) -> Answer | Refus
 def workers(state: RunState, caller: Actor, call: ListWorkers) -> Answer:
     """Everyone below the caller who is no lead, in the order they were spawned."""
     seen = [actor for actor in state.actors.values() if actor.role == "worker" and _sees(state, caller, actor)]
-    page = seen[call.offset : call.offset + PAGE]
-    listed: dict[str, object] = {
-        "workers": [
-            {
-                "task_id": actor.spec.id,
-                "state": tree.state_word(actor),
-                "prompt_preview": actor.spec.prompt[:PREVIEW_CHARS],
-                "started_at": Instant(actor.first_at) if actor.first_at else None,
-                "label": actor.label,
-                "parent_task_id": actor.parent,
-            }
-            for actor in page
-        ]
-    }
+    shown = [
+        {
+            "task_id": actor.spec.id,
+            "state": tree.state_word(actor),
+            "prompt_preview": actor.spec.prompt[:PREVIEW_CHARS],
+            "started_at": Instant(actor.first_at) if actor.first_at else None,
+            "label": actor.label,
+            "parent_task_id": actor.parent,
+        }
+        for actor in seen[call.offset : call.offset + PAGE]
+    ]
+    page = first_that_fit(shown)
+    listed: dict[str, object] = {"workers": page}
+    end = call.offset + len(page)
     if len(seen) > len(page):
-        listed |= {"total": len(seen), "offset": call.offset, "truncated": call.offset + len(page) < len(seen)}
+        listed |= {"total": len(seen), "offset": call.offset, "truncated": end < len(seen)}
+    if end < len(seen):
+        listed["next_offset"] = end
     return Answer(listed)
 
 

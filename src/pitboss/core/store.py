@@ -15,6 +15,7 @@ from immutables import Map
 from msgspec.structs import replace
 
 from pitboss.core import entries, paths
+from pitboss.core.bounds import first_that_fit
 from pitboss.core.paths import Caller
 from pitboss.model import calls
 from pitboss.model.answers import Answer, Refused, refused
@@ -116,9 +117,11 @@ def listing(store: Store, caller: Caller, call: calls.KvList) -> Answer | Refuse
         return glob
     # UTF-8 sorts as its code points do, so this is the order of the bytes.
     found = sorted(entry.path for entry in _matching(store, caller, glob))
-    end = call.offset + LIST_PAGE
+    listed = [entries.meta(store.entries[path]) for path in found[call.offset : call.offset + LIST_PAGE]]
+    page = first_that_fit(listed)
+    end = call.offset + len(page)
     told: dict[str, object] = {
-        "entries": [entries.meta(store.entries[path]) for path in found[call.offset : end]],
+        "entries": page,
         "truncated": end < len(found),
         "total_matched": len(found),
     }

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from pitboss.core.actor import FLAT as FLAT
 from pitboss.core.actor import layer_of as layer_of
+from pitboss.core.bounds import last_words
 from pitboss.core.state import Actor, RunState
 from pitboss.model.answers import Instant, Refused, refused
 from pitboss.model.run import ActorId, Phase, Status
@@ -104,7 +105,7 @@ def sublead_ending(state: RunState, actor: Actor) -> dict[str, object]:
         "spent_usd": round(spent, 6),
         "unspent_usd": round(max(0.0, (actor.envelope.budget_usd or 0.0) - spent), 6),
         "terminated_at": Instant(actor.settled_at),
-        "final_message": actor.final_message,
+        "final_message": last_words(actor.final_message),
         "session_id": actor.session_id,
     }
 

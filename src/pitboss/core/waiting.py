@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from pitboss.core import coordination, leases, store, tree
+from pitboss.core.bounds import last_words
 from pitboss.core.decision import INTERRUPTED, Decision
 from pitboss.core.state import Wait
 from pitboss.core.views import task_record
@@ -85,6 +88,7 @@ def actor_ended(d: Decision, actor: ActorId) -> None:
 
 def _ended(d: Decision, awaited: ForActors, name: ActorId) -> Answer:
     actor, record = d.actor(name), task_record(d.state, name)
+    record = replace(record, final_message=last_words(record.final_message))
     match awaited.shape:
         case "any":
             return Answer({"task_id": name, "record": record})

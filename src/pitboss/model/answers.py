@@ -21,6 +21,11 @@ RefusalCode = Literal[
 ]
 """The codes a program may match on; the first five are those of Pitboss 0.9."""
 
+LONGEST_ANSWER = 50_000
+"""Bytes of an answer as JSON. One of more than 50,000 characters Claude Code 2.1.330 writes to a file, and shows the
+model 2 KB of it: an actor without Read never sees the rest. (A tool may ask for more with
+``_meta["anthropic/maxResultSizeChars"]``, up to 25,000 tokens; half a lead's context is no place for one answer.)"""
+
 SPREAD = "*"
 """Under this key stands a record whose own keys belong in its place."""
 
@@ -29,7 +34,7 @@ class Instant(float):
     """A time inside an answer, in seconds since the epoch.
 
     A type of its own, so that the edge finds every time whatever its key is, and nothing else: the encoder does not
-    know the type and asks (``msgspec.to_builtins(answer.content, enc_hook=to_timestamp)``).
+    know the type and asks (``wire.scalars.to_plain``).
     """
 
     __slots__ = ()

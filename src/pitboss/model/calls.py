@@ -335,6 +335,8 @@ class LeaseRelease(Call, frozen=True, kw_only=True):
 class LeaseList(Call, frozen=True, kw_only=True):
     """List the leases of your layer and of the whole run, with their holders and when they end."""
 
+    offset: Offset = 0
+
 
 class RunLeaseAcquire(Call, frozen=True, kw_only=True):
     """Take, or renew, a lease that is one for the whole run, such as the right to push or to use a device."""

@@ -222,7 +222,9 @@ class Story:
                 self.prepared(name)
             self.up(name)
 
-    def turn_ends(self, name: str, result: TurnResult | None = None, usage: Usage | None = None) -> Outcome:
+    def turn_ends(
+        self, name: str, result: TurnResult | None = None, usage: Usage | None = None, final_message: str = "done"
+    ) -> Outcome:
         """Its turn ends."""
         usage = usage or Usage(input=100, output=20)
         attempt = self.actor(name).attempt
@@ -233,7 +235,7 @@ class Story:
                 attempt=attempt,
                 result=result or a_result(),
                 usage=usage,
-                final_message="done",
+                final_message=final_message,
             )
         )
 

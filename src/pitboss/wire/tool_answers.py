@@ -11,16 +11,12 @@ from typing import Final
 
 import msgspec
 
+from pitboss.model.answers import LONGEST_ANSWER
 from pitboss.wire import mcp
 from pitboss.wire.claude_events import CallId, JsonObject
 from pitboss.wire.scalars import to_json, to_plain
 
-__all__ = ["ANSWER_LIMIT_BYTES", "refusal", "result_of"]
-
-ANSWER_LIMIT_BYTES: Final = 50_000
-"""Longest JSON of an answer. One of more than 50,000 characters Claude Code 2.1.330 writes to a file, and shows the
-model 2 KB of it: an actor without Read never sees the rest. (A tool may ask for more with
-``_meta["anthropic/maxResultSizeChars"]``, up to 25,000 tokens; half a lead's context is no place for one answer.)"""
+__all__ = ["refusal", "result_of"]
 
 _INVALID_REQUEST: Final = -32600
 _INVALID_PARAMS: Final = -32602
@@ -37,7 +33,7 @@ _LESS: Final = {
     "kv_wait": "wait with another form (text or json), or have it stored in several smaller keys",
     "kv_list": "list with a narrower pattern, or go on from an offset",
     "list_workers": "go on from an offset",
-    "lease_list": "release leases that nobody needs",
+    "lease_list": "go on from an offset",
     "wait_for_worker": "ask worker_status, or have the worker put its result into the shared store in parts",
     "wait_for_any": "ask worker_status, or have the worker put its result into the shared store in parts",
     "wait_actor": "ask worker_status, or have the actor put its result into the shared store in parts",
@@ -48,21 +44,21 @@ _LESS: Final = {
 def result_of(structured: Mapping[str, object], *, tool: str = "") -> JsonObject:
     """Build the payload of a call that was carried out: the same JSON as text and as structure.
 
-    An answer over `ANSWER_LIMIT_BYTES` is replaced by one, marked as an error, that says so and how to ask for less.
+    An answer over `LONGEST_ANSWER` is replaced by one, marked as an error, that says so and how to ask for less.
 
     Args:
         structured: The answer. Each `Instant` in it becomes RFC 3339.
         tool: The tool that was called, for what to do about an answer that is too large.
     """
     text = to_json(to_plain(structured))
-    if len(text) <= ANSWER_LIMIT_BYTES:
+    if len(text) <= LONGEST_ANSWER:
         return _payload(text)
     advice = _LESS.get(tool, "ask for less")
     too_large = {
         "code": "answer_too_large",
-        "message": f"The answer has {len(text)} bytes, the limit is {ANSWER_LIMIT_BYTES}: {advice}.",
+        "message": f"The answer has {len(text)} bytes, the limit is {LONGEST_ANSWER}: {advice}.",
         "size_bytes": len(text),
-        "limit_bytes": ANSWER_LIMIT_BYTES,
+        "limit_bytes": LONGEST_ANSWER,
     }
     return _payload(to_json(too_large), is_error=True)
 
