@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import cast
 
 import psutil
@@ -70,6 +71,33 @@ def turns_of(model: Model, run: Run, label: str) -> list[Json]:
     """What an actor's model was asked, in order."""
     session = run.told("ActorAdmitted", run.actor(label))[0]["session_id"]
     return [each for each in model.requests() if each["session"] == session and each["kind"] == "turn"]
+
+
+def killed_and_resumed(pit: Pit, manifest: Path, moment: Callable[[Run], object]) -> tuple[int, Run]:
+    """``kill -9`` at a moment, then a resume: its exit code, and the run.
+
+    The sessions stand still by then. Else one whose pipe is gone goes on asking its model until the guardian ends it:
+    no tool call of that can run, but on a busy machine eight replies of the script were gone with it.
+    """
+    process = pit.dispatching(manifest)
+    pit.until(moment)
+    for session in pit.with_cookie():
+        session.suspend()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    ended = pit.pitboss("resume", "--run-dir", str(pit.runs))
+    return ended.code, pit.run
+
+
+def check_taken_over(pit: Pit, run: Run, labels: Sequence[str]) -> None:
+    """Everyone was spawned once, went on in the session it had, and settled once."""
+    for name in map(run.actor, labels):
+        assert [1, 2] == [fact["attempt"] for fact in run.told("ActorAdmitted", name)]
+        assert 1 == len({fact["session_id"] for fact in run.told("ActorAdmitted", name)})
+        assert 1 == len(run.told("ActorSettled", name))
+    assert len(run.statuses()) - 1 == len(run.told("ActorSpawned"))
+    check_journal(run)
+    check_nobody_left(pit, run)
 
 
 def test_real_workers_are_fanned_out_and_gathered(pit: Pit) -> None:
@@ -209,8 +237,7 @@ def test_a_real_tree_whose_dispatcher_is_killed_goes_on(pit: Pit) -> None:
     wait = ours("wait_for_worker", task_id=result(0, "task_id"))
     second = bash("[ -e two ] || { echo done > two && git add two && $COMMIT two; }")
     parts: dict[str, list[Turn]] = {
-        # A session may ask its model once or twice more before its guardian ends it; no tool call of that can run.
-        # So both do again what may have been lost: any wait after the end is answered at once.
+        # A call that was cut off is made again, and any wait after the end is answered at once.
         "lead": [ours("spawn_worker", prompt="work", label="w"), *([wait] * 6), "ended"],
         "work": [
             commit("one"),
@@ -221,24 +248,105 @@ def test_a_real_tree_whose_dispatcher_is_killed_goes_on(pit: Pit) -> None:
         ],
     }
     with played(pit, parts) as model:
-        process = pit.dispatching(pit.tree(prompt="lead"))
-        pit.until(lambda run: len(run.told("ToolUsed", run.actor("w"))) == 3 and run.told("WaitBegan", "lead"))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-
-        ended = pit.pitboss("resume", "--run-dir", str(pit.runs))
+        code, run = killed_and_resumed(
+            pit,
+            pit.tree(prompt="lead"),
+            lambda run: len(run.told("ToolUsed", run.actor("w"))) == 3 and run.told("WaitBegan", "lead"),
+        )
         heard = [str(turn["heard"]) for turn in turns_of(model, pit.run, "lead")]
 
-    run = pit.run
     worker = run.actor("w")
-    assert (0, {"w": "Success", "lead": "Success"}) == (ended.code, run.labelled()), ended.err
+    assert (0, {"w": "Success", "lead": "Success"}) == (code, run.labelled())
     assert any(f"You were waiting for the end of {worker}" in each for each in heard)
     assert {"/shared/one": "kept"} == run.stored()
     assert "two\none" == pit.git("log", "--format=%s", f"main..{run.record(worker)['branch']}")
-    assert 1 == len(run.told("ActorSpawned"))
-    for name in ("lead", worker):
-        assert [1, 2] == [fact["attempt"] for fact in run.told("ActorAdmitted", name)]
-        assert 1 == len({fact["session_id"] for fact in run.told("ActorAdmitted", name)})
-        assert 1 == len(run.told("ActorSettled", name))
+    check_taken_over(pit, run, ("lead", "w"))
+
+
+def test_a_real_sub_lead_and_its_worker_go_on_after_a_kill(pit: Pit) -> None:
+    envelope: Json = {"model": "claude-haiku-4-5", "budget_usd": 1.0, "max_workers": 1}
+    last = ours("kv_set", path="/shared/done", value="yes")
+    parts: dict[str, list[Turn]] = {
+        "lead": [
+            ours("spawn_sublead", prompt="left", label="left", **envelope),
+            *([ours("wait_actor", actor_id=result(0, "sublead_id"))] * 6),
+            "all done",
+        ],
+        "left": [
+            ours("kv_set", path="/shared/plan", value="left"),
+            ours("spawn_worker", prompt="work", label="w"),
+            *([ours("wait_for_worker", task_id=result(1, "task_id"))] * 6),
+            "left is done",
+        ],
+        "work": [ours("kv_set", path="/shared/at", value="work"), BUSY, *([last] * 4), "worked"],
+    }
+    with played(pit, parts):
+        shared = "[sublead_defaults]\nread_down = true"
+        manifest = pit.tree(shared, prompt="lead", allow_subleads=True, budget_usd=8.0, use_worktree=False)
+        code, run = killed_and_resumed(
+            pit,
+            manifest,
+            lambda run: len(run.told("WaitBegan")) == 2 and len(run.told("ToolUsed", run.actor("w"))) == 2,
+        )
+
+    assert (0, {"left": "Success", "w": "Success", "lead": "Success"}) == (code, run.labelled())
+    assert {"/shared/plan": "left", "/shared/at": "work", "/shared/done": "yes"} == run.stored("left")
+    check_taken_over(pit, run, ("lead", "left", "w"))
+
+
+def test_a_real_pipeline_goes_on_after_a_kill_and_its_lease_has_one_holder_at_a_time(pit: Pit) -> None:
+    log = pit.place / "log"
+
+    def note(name: str) -> Json:
+        return bash(f"grep -qs {name} {log} || echo {name} >> {log}")
+
+    lease = ours("run_lease_acquire", key="log", ttl_secs=600, wait_secs=60)
+    free = ours("run_lease_release", key="log")
+    turn = ours("kv_wait", path="/shared/one", timeout_secs=60)
+    parts: dict[str, list[Turn]] = {
+        "lead": [
+            ours("spawn_worker", prompt="first", label="first"),
+            ours("spawn_worker", prompt="second", label="second"),
+            *([ours("wait_for_worker", task_id=result(1, "task_id"))] * 6),
+            "all done",
+        ],
+        "first": [lease, BUSY, *([note("first")] * 4), ours("kv_set", path="/shared/one", value="1"), free, "first"],
+        "second": [*([turn] * 6), lease, note("second"), free, "second"],
+    }
+    with played(pit, parts):
+        code, run = killed_and_resumed(
+            pit,
+            pit.tree(prompt="lead", use_worktree=False),
+            lambda run: len(run.told("WaitBegan")) == 2 and len(run.told("ToolUsed", run.actor("first"))) == 2,
+        )
+
+    assert (0, {"first": "Success", "second": "Success", "lead": "Success"}) == (code, run.labelled())
+    assert ["first", "second"] == log.read_text().split()
+    changes = [str(fact["fact"]) for fact in run.facts if fact["fact"] in {"LeaseTaken", "LeaseOver"}]
+    assert ["LeaseTaken", "LeaseOver"] * 2 == changes
+    check_taken_over(pit, run, ("lead", "first", "second"))
+
+
+def test_a_real_lead_whose_budget_runs_out_is_told_and_lives_with_what_it_has(pit: Pit) -> None:
+    parts: dict[str, list[Turn]] = {
+        "lead": [
+            ours("spawn_worker", prompt="work", label="one", model="claude-opus-4-5"),
+            ours("spawn_worker", prompt="work", label="two", model="claude-opus-4-5"),
+            ours("kv_set", path="/shared/told", value="{{last}}"),
+            ours("wait_for_worker", task_id=result(0, "task_id")),
+            "made do with one",
+        ],
+        "work": ["worked"],
+    }
+    with played(pit, parts):
+        ended = pit.dispatch(pit.tree(prompt="lead", budget_usd=3.0, use_worktree=False))
+
+    run = pit.run
+    assert (0, {"one": "Success", "lead": "Success"}) == (ended.code, run.labelled()), ended.err
+    told = run.stored()["/shared/told"]
+    assert told is not None
+    assert "budget exceeded" in told
+    spent = sum(float(str(run.record(name)["cost_usd"])) for name in run.statuses())
+    assert spent == pytest.approx(float(str(run.summary["total_cost_usd"])))
     check_journal(run)
     check_nobody_left(pit, run)
