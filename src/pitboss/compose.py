@@ -23,6 +23,7 @@ from pitboss.core.views import RunView
 from pitboss.drivers.claude import ClaudeSessions, Minted, has_transcript, probe
 from pitboss.drivers.cookies import Census, stop_all
 from pitboss.drivers.git import GitWorktrees, Want, preflight
+from pitboss.drivers.guardian import Post
 from pitboss.drivers.orders import Orders
 from pitboss.drivers.recount import count_again
 from pitboss.drivers.watch import Watch
@@ -163,7 +164,8 @@ async def _begin(loaded: Loaded, binary: str, base: Path, model_url: str | None,
         journal = Journal.create(
             rundir.journal, {"run_id": spec.run_id, "pitboss_version": __version__}, disk=rundir.disk
         )
-        return await _hold(rundir, journal, clock, first, RunState(), spec, eyes)
+        with await _take_post(rundir, eyes) as post:
+            return await _hold(rundir, journal, clock, first, RunState(), spec, eyes, post)
 
 
 async def _take_over(rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[ActorId], eyes: Eyes) -> int:
@@ -188,12 +190,7 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[
             raise OperatorError("a rehearsal cannot be resumed: its scripted model is gone; rehearse it again")
         if shutil.which(spec.claude_binary) is None:
             raise OperatorError(f"the agent's binary {spec.claude_binary} of this run is gone; put it back to resume")
-        sweep = await asyncio.to_thread(stop_all, f"{spec.run_id}/")
-        if sweep.left:
-            left = ", ".join(str(found.pid) for found in sweep.left)
-            raise WorldError(f"processes of the old dispatcher cannot be stopped: {left}; stop them, then resume")
-        if not sweep.sure:
-            raise WorldError("it cannot be shown that nothing of the old dispatcher still runs; try again in a moment")
+        stopped = await _stop_the_old(spec)
         if past.torn is not None:
             eyes.on_warning(f"the journal's last line was half written; it ends at byte {past.end} now")
         clock = SystemClock()
@@ -203,7 +200,7 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[
             pitboss_version=__version__,
             epoch=lock.epoch,
             scope=scope,
-            stopped=tuple(sweep.stopped),
+            stopped=stopped,
             transcripts=tuple(
                 name for name, actor in state.actors.items() if has_transcript(actor.session_id, actor.spec.env)
             ),
@@ -212,9 +209,32 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[
             heard=await asyncio.to_thread(_count_again, rundir, state),
             log_sizes={name: _size(rundir.stdout_log(name)) for name in state.actors},
         )
-        journal = Journal.reopen(rundir.journal, past, disk=rundir.disk)
-        rundir.summary.unlink(missing_ok=True)
-        return await _hold(rundir, journal, clock, first, state, spec, eyes)
+        with await _take_post(rundir, eyes) as post:
+            journal = Journal.reopen(rundir.journal, past, disk=rundir.disk)
+            rundir.summary.unlink(missing_ok=True)
+            return await _hold(rundir, journal, clock, first, state, spec, eyes, post)
+
+
+async def _stop_the_old(spec: RunSpec) -> tuple[int, ...]:
+    """Stop everything of the old dispatcher; the pids of what was still there."""
+    sweep = await asyncio.to_thread(stop_all, f"{spec.run_id}/")
+    if sweep.left:
+        left = ", ".join(str(found.pid) for found in sweep.left)
+        raise WorldError(f"processes of the old dispatcher cannot be stopped: {left}; stop them, then resume")
+    if not sweep.sure:
+        raise WorldError("it cannot be shown that nothing of the old dispatcher still runs; try again in a moment")
+    return tuple(sweep.stopped)
+
+
+async def _take_post(rundir: RunDir, eyes: Eyes) -> Post:
+    """From here on no guardian of an old dispatcher is at work: it would stop our sessions with the old ones."""
+    loop = asyncio.get_running_loop()
+    waiting = "waiting for the old dispatcher's guardian, which is still stopping what that has left"
+
+    def tell() -> None:
+        loop.call_soon_threadsafe(eyes.on_warning, waiting)
+
+    return await asyncio.to_thread(Post.take, rundir.guardian_lock, on_wait=tell)
 
 
 async def _look_at_legacy(
@@ -269,6 +289,7 @@ async def _hold(
     state: RunState,
     spec: RunSpec,
     eyes: Eyes,
+    post: Post,
 ) -> int:
     """Run the loop to its end, with everything it needs around it."""
     inherited = {name: value for name, value in os.environ.items() if not (spec.rehearsal and name in CREDENTIALS)}
@@ -289,7 +310,7 @@ async def _hold(
             await sessions.answer_deed(effect, emit)
 
     try:
-        async with Watch(clock.now, rundir.path / "guardian.jsonl") as watch:
+        async with Watch(clock.now, rundir.guardian_report, post) as watch:
             hands = _hands(rundir, artifacts, sessions, meta, clock, watch)
             hands[e.AnswerOrder] = hand_for(e.AnswerOrder, control.answer)
             hands[e.AnswerCall] = hand_for(e.AnswerCall, answer_call)

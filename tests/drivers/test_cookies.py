@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,7 +17,20 @@ from pitboss.drivers import lookout
 from pitboss.drivers.cookies import COOKIE, Census, Finding, Found, stop_all
 from pitboss.drivers.lookout import LOOK_PASSES, Known, Lookout, Place, Snapshot
 from pitboss.drivers.sweep import STRIKE_SECS, Hunt, Step, send, strike
-from support.children import DAEMON, IMMORTAL, alive, assert_gone, hopper, hops, new_run, python, sh, started, until
+from support.children import (
+    DAEMON,
+    IMMORTAL,
+    alive,
+    assert_gone,
+    hopper,
+    hops,
+    new_run,
+    python,
+    running,
+    sh,
+    started,
+    until,
+)
 
 
 def found(pid: int, cookie: str = "r/a/1") -> Found:
@@ -277,7 +291,30 @@ async def test_a_strike_kills_a_hopper_and_ends(tmp_path: Path) -> None:
     beats = tmp_path / "beats"
     async with started(python(hopper(beats)), tmp_path) as it:
         await until(lambda: hops(beats) > 10)
-        assert await asyncio.to_thread(strike, it.cookie, secs=10.0)
+        killed = await asyncio.to_thread(strike, it.cookie, secs=10.0)
+        assert killed
+        await until(lambda: not any(map(running, killed)))
+        await assert_gone(it.cookie, beats)
+
+
+async def test_a_strike_whose_signals_come_too_late_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may stand between the answer and the signal for longer than a hop takes."""
+    beats, kill, late = tmp_path / "beats", psutil.Process.kill, 0
+
+    def slow(process: psutil.Process) -> None:
+        nonlocal late
+        if late < 6:
+            late += 1
+            while running(process.pid):
+                time.sleep(0.001)
+            raise psutil.NoSuchProcess(process.pid)  # as soon as it has been collected, which takes init a while
+        kill(process)
+
+    monkeypatch.setattr(psutil.Process, "kill", slow)
+    async with started(python(hopper(beats)), tmp_path) as it:
+        await until(lambda: hops(beats) > 10)
+        killed = await asyncio.to_thread(strike, it.cookie, secs=10.0)
+        await until(lambda: not any(map(running, killed)))
         await assert_gone(it.cookie, beats)
 
 

@@ -17,20 +17,21 @@ import pytest
 import pitboss
 from pitboss.drivers import guardian_main
 from pitboss.drivers.cookies import COOKIE, Census, stop_all
-from pitboss.drivers.guardian import Guardian
+from pitboss.drivers.guardian import Guardian, Post
 from pitboss.errors import WorldError
-from support.children import DAEMON, IMMORTAL, alive, hopper, hops, new_run, sh, started, until
+from support.children import DAEMON, IMMORTAL, alive, hopper, hops, new_run, running, sh, started, until
 
 DISPATCHER = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from pitboss.drivers.guardian import Guardian
+from pitboss.drivers.guardian import Guardian, Post
 from pitboss.drivers.process import Child
 
 async def main():
     signal.alarm(60)  # should the test forget it
     run, report, *programs = sys.argv[1:]
-    guardian = await Guardian.start(run, report=Path(report))
+    post = Post.take(Path(report).with_suffix(".lock"), on_wait=lambda: None)
+    guardian = await Guardian.start(run, report=Path(report), post=post)
     print(guardian.pid, flush=True)
     for number, program in enumerate(programs):
         env = {**os.environ, "PITBOSS_COOKIE": f"{run}/{number}/1"}
@@ -91,6 +92,50 @@ async def test_however_the_dispatcher_dies_nothing_of_its_run_is_left(tmp_path: 
     assert stopped  # how many is chance: one that meets the end of its input may be gone by itself
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in stopped)
     assert 0o600 == stat.S_IMODE((tmp_path / "guardian.jsonl").stat().st_mode)
+
+
+@pytest.mark.slow
+async def test_the_next_dispatcher_has_the_post_once_the_old_guardian_has_swept(tmp_path: Path) -> None:
+    """It would stop what that one starts."""
+    run, report, lock, waits = new_run(), tmp_path / "guardian.jsonl", tmp_path / "guardian.lock", 0
+
+    def on_wait() -> None:
+        nonlocal waits
+        waits += 1
+
+    with subprocess.Popen(  # noqa: ASYNC220 - it is to die, and nobody waits for it but this test
+        (sys.executable, "-c", DISPATCHER, run, str(report), STUBBORN),
+        stdout=subprocess.PIPE,
+        env={**os.environ, "HOME": str(tmp_path)},
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            guardian = int(process.stdout.readline())
+            assert b"all started\n" == process.stdout.readline()
+            with pytest.raises(WorldError, match=rf"does not end; stop it \(fuser {lock}\), then try again"):
+                Post.take(lock, on_wait=on_wait, patience_secs=0.05)
+            assert 1 == waits
+            process.kill()
+            with await asyncio.to_thread(Post.take, lock, on_wait=on_wait):
+                assert not running(guardian)
+                assert json.loads(report.read_text())["stopped"]
+            assert 2 == waits
+        finally:
+            process.kill()
+            stop_all(f"{run}/", grace_secs=0)
+
+
+def test_a_free_post_is_taken_without_a_wait(tmp_path: Path) -> None:
+    lock = tmp_path / "guardian.lock"
+    for _ in range(2):
+        with Post.take(lock, on_wait=lambda: pytest.fail("there is nobody to wait for")):
+            assert 0o600 == stat.S_IMODE(lock.stat().st_mode)
+
+
+def test_a_post_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(WorldError, match=r"cannot lock .*no/guardian.lock: No such file or directory"):
+        Post.take(tmp_path / "no" / "guardian.lock", on_wait=lambda: None)
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from support.children import (
     hops,
     new_run,
     python,
+    running,
     sh,
     started,
     until,
@@ -206,7 +207,7 @@ async def test_a_signal_reaches_the_whole_group(tmp_path: Path) -> None:
         it.child.signal(signal.SIGKILL)
         assert Ending(None, signal.SIGKILL) == await it.child.wait()
         assert (await buried(it)).complete
-        await until(lambda: not _running(grandchild))
+        await until(lambda: not running(grandchild))
 
 
 @both_watches
@@ -250,7 +251,7 @@ async def test_a_daemon_that_ignores_everything_is_found_by_its_cookie_and_kille
         certificate = await buried(it, grace_secs=0.1)
         assert certificate.complete
         assert certificate.stopped  # more than one if it was met on its way to becoming a daemon
-        assert not any(_running(pid) for pid in certificate.stopped)
+        assert not any(running(pid) for pid in certificate.stopped)
 
 
 async def test_a_descendant_with_an_empty_environment_is_found_by_its_group(tmp_path: Path) -> None:
@@ -424,11 +425,3 @@ async def test_a_start_that_is_given_up_leaves_no_process(tmp_path: Path) -> Non
 
 def _own_children() -> list[psutil.Process]:
     return [process for process in psutil.Process().children() if process.status() != psutil.STATUS_ZOMBIE]
-
-
-def _running(pid: int) -> bool:
-    """True if it exists and is more than a zombie that its new parent has not collected yet."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

@@ -1,6 +1,7 @@
 """Runs that were cut off, and go on: what ``kill -9`` costs is time, nothing else."""
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -282,6 +283,27 @@ def test_survivors_of_the_old_dispatcher_and_its_guardian_are_stopped_first(pit:
     (reopened,) = pit.run.told("RunReopened")
     assert reopened["stopped"]
     assert [] == pit.with_cookie()
+
+
+def test_a_resume_waits_for_a_guardian_that_is_late(pit: Pit) -> None:
+    """It would stop the sessions of the next dispatcher together with those of the old one."""
+    process = pit.dispatching(pit.manifest({"a": [{"spawn": 600}, {"delay": 60}]}))
+    run = pit.until(lambda run: run.told("SessionOpened") and len(pit.with_cookie()) >= 2)
+    guardian = int(str(run.told("GuardianStarted")[0]["pid"]))
+    os.kill(guardian, signal.SIGSTOP)
+    process.kill()
+    process.communicate()
+    said = pit.place / "said"
+
+    with said.open("w") as stderr:
+        resuming = pit.start("resume", "--run-dir", str(pit.runs), stderr=stderr)
+    pit.until(lambda _: "waiting for the old dispatcher's guardian" in said.read_text())
+    assert not pit.with_cookie(), "nothing is started yet"
+    os.kill(guardian, signal.SIGCONT)
+    ended = pit.finish(resuming)
+
+    assert (0, {"a": "Success"}) == (ended.code, pit.run.statuses()), said.read_text()
+    assert 1 == len(pit.run.told("AttemptLost")), "nothing but the crash has cost an attempt"
 
 
 @pytest.mark.claude

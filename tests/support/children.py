@@ -109,7 +109,8 @@ async def assert_gone(cookie: str, beats: Path) -> None:
     """A hundred samples in half a second, by other means than the driver's: no holder, and not one hop."""
     before = hops(beats)
     for _ in range(100):
-        assert [] == [process for process in psutil.process_iter() if _holds(process, cookie)]
+        holders = [process for process in psutil.process_iter() if _holds(process, cookie)]
+        assert not holders, f"still there: {holders}"
         await asyncio.sleep(0.005)
     assert before == hops(beats)
 
@@ -146,3 +147,11 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def running(pid: int) -> bool:
+    """True if a process of this number exists that is more than a zombie."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -4,18 +4,27 @@ It holds the reading end of a pipe whose writing end only the dispatcher has. Ho
 closes that end, and the guardian sweeps: see ``guardian_main``, which is all that runs over there. Here is the
 dispatcher's side: start it, hear of its death, release it. What to do without a guardian is the core's opinion.
 
+The guardian that sweeps is the last of its dispatcher, and a resume may be there before it has done: it would stop the
+next dispatcher's sessions with the old ones. So it has a ``Post``, which the next dispatcher must have before it starts
+anything.
+
 The guardian leads its own session, deaf to ^C and hang-up, works in ``/``, inherits no descriptor but its three
-pipes and no cookie: not even that of an outer run that this dispatcher may be an actor of, or the outer sweep would
-stop the inner guardian first and leave the inner actors alone.
+pipes and its post, and no cookie: not even that of an outer run that this dispatcher may be an actor of, or the outer
+sweep would stop the inner guardian first and leave the inner actors alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import psutil
 
@@ -24,13 +33,74 @@ from pitboss.drivers.lookout import COOKIE
 from pitboss.drivers.process import Child
 from pitboss.errors import WorldError
 
-__all__ = ["Guardian"]
+__all__ = ["Guardian", "Post"]
 
 READY_SECS = 30.0
 """How long a start may take, on a machine that is busy starting other things."""
 
+PATIENCE_SECS = 60.0
+"""How long a new dispatcher waits for the guardian of an old one: twice what a sweep may take."""
+
+LOOK_AGAIN_SECS = 0.02
+
 LEAVE_SECS = 5.0
 """How long a released guardian may take to leave."""
+
+
+class Post:
+    """The place of a run's guardian: a lock that is held until the last process that has it is gone.
+
+    A dispatcher takes it, and each guardian it starts is born with it: there is no moment in which a guardian lives
+    and the post is free, and the kernel frees it however they die.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    @classmethod
+    def take(cls, path: Path, *, on_wait: Callable[[], None], patience_secs: float = PATIENCE_SECS) -> Self:
+        """Take the post, once the guardian of an earlier dispatcher has left it; blocks until then.
+
+        Args:
+            path: The lock's file, in the run's folder; made with mode 0600.
+            on_wait: Called if there is such a guardian.
+            patience_secs: How long to wait for it at most: longer than a sweep ever takes.
+
+        Raises:
+            WorldError: It does not leave, or the file cannot be opened.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as problem:
+            raise WorldError(f"cannot lock {path}: {problem.strerror}") from problem
+        deadline, told = time.monotonic() + patience_secs, False
+        while not _lock(descriptor):
+            if not told:
+                told = True
+                on_wait()
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                raise WorldError(
+                    f"the guardian of the old dispatcher does not end; stop it (fuser {path}), then try again"
+                )
+            time.sleep(LOOK_AGAIN_SECS)
+        return cls(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Guardian:
@@ -45,12 +115,13 @@ class Guardian:
         return self._child.pid
 
     @classmethod
-    async def start(cls, run_id: str, *, report: Path | None = None) -> Guardian:
+    async def start(cls, run_id: str, *, report: Path | None = None, post: Post | None = None) -> Guardian:
         """Start a guardian; it watches from the moment this returns.
 
         Args:
             run_id: The run whose processes it stops.
             report: File it appends one JSON line to, if it ever has to sweep; made with mode 0600.
+            post: What keeps the next dispatcher waiting for as long as it lives.
 
         Raises:
             WorldError: It could not be started, or died at once.
@@ -62,6 +133,7 @@ class Guardian:
             env={name: value for name, value in os.environ.items() if name != COOKIE},
             on_stdout=lambda _: ready.set(),
             on_stderr=said.extend,
+            pass_fds=(post.descriptor,) if post else (),
         )
         guardian = cls(child)
         try:

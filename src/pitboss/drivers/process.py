@@ -69,6 +69,7 @@ class Child:
         env: Mapping[str, str],
         on_stdout: Heard,
         on_stderr: Heard,
+        pass_fds: Sequence[int] = (),
         pidfd: bool = HAS_PIDFD,
     ) -> Child:
         """Start a process.
@@ -79,6 +80,7 @@ class Child:
             env: All of its environment, the cookie included.
             on_stdout: Called on the loop with each chunk.
             on_stderr: The same for its stderr.
+            pass_fds: Descriptors that it has beside its three pipes.
             pidfd: Watch for the end without a thread, where the system can.
 
         Raises:
@@ -86,7 +88,7 @@ class Child:
         """
         loop = asyncio.get_running_loop()
         # The call waits until the new program has been loaded: in a thread, or everybody waits on a busy machine.
-        spawning = loop.run_in_executor(None, _spawn, argv, cwd, env)
+        spawning = loop.run_in_executor(None, _spawn, argv, cwd, env, pass_fds)
         try:
             popen = await asyncio.shield(spawning)
         except asyncio.CancelledError:
@@ -325,10 +327,20 @@ async def bury(
     )
 
 
-def _spawn(argv: Sequence[str], cwd: str | os.PathLike[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _spawn(
+    argv: Sequence[str], cwd: str | os.PathLike[str], env: Mapping[str, str], pass_fds: Sequence[int]
+) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
     popen = subprocess.Popen(
-        argv, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, start_new_session=True
+        argv,
+        cwd=cwd,
+        env=env,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        bufsize=0,
+        pass_fds=pass_fds,
+        start_new_session=True,
     )
     if popen.stdout is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
         with contextlib.suppress(OSError):  # over the user's share of pipe memory: the usual size will do

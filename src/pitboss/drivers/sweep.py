@@ -123,23 +123,25 @@ def strike(cookie: str, *, session: int | None = None, secs: float = STRIKE_SECS
         secs: When to give up.
 
     Returns:
-        The pids that were killed.
+        The pids that were killed; one may still be about to die.
     """
-    killed: set[int] = set()
+    met, killed = 0, set[int]()
 
     def meet(answer: Known) -> None:
+        nonlocal met
         held = answer.found is not None and covers(cookie, answer.found.cookie)
         kin = session is not None and session in answer.place and not psutil.pid_exists(session)
         if (held or kin) and not answer.ended:
+            met += 1  # also one that was too fast for the signal: its successor runs on
             with contextlib.suppress(psutil.Error):
                 answer.process.kill()
                 killed.add(answer.process.pid)
 
     tour, quiet, deadline = Tour({}), 0, time.monotonic() + secs
     while quiet < QUIET_LOOKS and time.monotonic() < deadline:
-        before = len(killed)
+        before = met
         sure = tour.go_round(meet)
-        quiet = quiet + 1 if sure and len(killed) == before else 0
+        quiet = quiet + 1 if sure and met == before else 0
     return killed
 
 

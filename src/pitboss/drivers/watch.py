@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pitboss.drivers.guardian import Guardian
+from pitboss.drivers.guardian import Guardian, Post
 from pitboss.errors import WorldError
 from pitboss.model.effects import Emit, StartGuardian
 from pitboss.model.signals import GuardianDown, GuardianUp
@@ -21,15 +21,17 @@ from pitboss.model.signals import GuardianDown, GuardianUp
 class Watch:
     """One guardian at a time, for as long as the run lasts."""
 
-    def __init__(self, clock: Callable[[], float], report: Path) -> None:
+    def __init__(self, clock: Callable[[], float], report: Path, post: Post) -> None:
         """Prepare to watch.
 
         Args:
             clock: What time it is.
             report: Where a guardian writes what it had to stop.
+            post: The guardian's place.
         """
         self._clock = clock
         self._report = report
+        self._post = post
         self._guardian: Guardian | None = None
         self._group = asyncio.TaskGroup()
         self._waits: list[asyncio.Task[None]] = []
@@ -51,7 +53,7 @@ class Watch:
     async def start(self, effect: StartGuardian, emit: Emit) -> None:
         """Start a guardian; from then on its death is reported."""
         try:
-            self._guardian = guardian = await Guardian.start(effect.run_id, report=self._report)
+            self._guardian = guardian = await Guardian.start(effect.run_id, report=self._report, post=self._post)
         except WorldError as problem:
             emit(GuardianDown(at=self._clock(), message=str(problem)))
             return

@@ -79,6 +79,16 @@ class RunDir:
         return self.path / "dispatcher.lock"
 
     @property
+    def guardian_lock(self) -> Path:
+        """Held by the guardian as long as it lives, and by its dispatcher; see ``drivers.guardian``."""
+        return self.path / "guardian.lock"
+
+    @property
+    def guardian_report(self) -> Path:
+        """What a guardian has had to stop, one line each time."""
+        return self.path / "guardian.jsonl"
+
+    @property
     def summary(self) -> Path:
         """The whole account, written when the run has ended."""
         return self.path / "summary.json"
