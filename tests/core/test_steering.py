@@ -391,7 +391,7 @@ def test_a_worker_that_waits_in_one_of_our_tools_is_answered_early_and_told_with
     assert early.content["interrupted"] is True
     assert (0, ["this way"]) == (interrupts(story, one), told(story, one))
     order = [type(effect) for effect in story.last.effects]
-    assert order.index(e.AnswerCall) < order.index(e.Tell)
+    assert order.index(e.Tell) < order.index(e.AnswerCall), "else it might wait for something else before it hears"
     story.turn_ends(one)
     assert Phase.FINISHING is story.actor(one).phase
 

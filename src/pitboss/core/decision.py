@@ -15,7 +15,7 @@ from pitboss.model.answers import Answer, Refused
 from pitboss.model.run import ActorId, Certificate, EarlierWork, Phase, Session, Status
 from pitboss.model.tree import Awaited
 
-INTERRUPTED = Answer({"interrupted": True, "reason": "a message is waiting for you; it follows this answer"})
+INTERRUPTED = Answer({"interrupted": True, "reason": "a message is waiting for you; it comes with this answer"})
 """What a call that waits is answered early with: its caller hears nothing else while it waits."""
 
 

@@ -182,14 +182,14 @@ def deliver(d: Decision, target: ActorId) -> None:
     actor = d.actor(target)
     if not actor.inbox or actor.phase is not Phase.WORKING or actor.stopping is not None:
         return
-    waited = waiting.interrupt(d, target)  # the answer ends the wait, and the message follows it
-    resting = actor.turn is not None
-    if any(message.interrupts for message in actor.inbox) and not waited and not resting:
+    resting, waits = actor.turn is not None, waiting.of(d.state, target)
+    if any(message.interrupts for message in actor.inbox) and not waits and not resting:
         if not actor.interrupting:
             d.note(t.InterruptAsked(**d.about(target)))
             d.ask(e.Interrupt(actor=target, attempt=actor.attempt))
         return  # what is to be told follows the end of the turn
     d.say_inbox(target)
+    waiting.interrupt(d, waits)  # only now: an answer first, and it might wait for something else before it hears
 
 
 def _conflict(message: str) -> Refused:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from pitboss.core import coordination, leases, store, tree
 from pitboss.core.bounds import last_words
 from pitboss.core.decision import INTERRUPTED, Decision
-from pitboss.core.state import Wait
+from pitboss.core.state import RunState, Wait
 from pitboss.core.views import task_record
 from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
@@ -40,12 +40,15 @@ def drop(d: Decision, signal: s.CallDropped) -> None:
         d.note(t.WaitEnded(**d.about(signal.actor), call_id=signal.call_id, how="dropped"))
 
 
-def interrupt(d: Decision, actor: ActorId) -> bool:
-    """Answer everything that an actor waits for, so that it hears its messages; true if it waited for anything."""
-    waits = [wait for wait in d.state.waits.values() if wait.actor == actor]
+def of(state: RunState, actor: ActorId) -> list[Wait]:
+    """What an actor waits for."""
+    return [wait for wait in state.waits.values() if wait.actor == actor]
+
+
+def interrupt(d: Decision, waits: list[Wait]) -> None:
+    """Answer calls that wait, so that their caller hears its messages."""
     for wait in waits:
         end(d, wait, "message", INTERRUPTED)
-    return bool(waits)
 
 
 # --- other actors -----------------------------------------------------------------------------------------------------
