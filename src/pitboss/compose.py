@@ -361,6 +361,8 @@ def _hands(
         e.Press: hand_for(e.Press, sessions.press),
         e.Tell: hand_for(e.Tell, sessions.tell),
         e.Interrupt: hand_for(e.Interrupt, sessions.interrupt),
+        e.SetModel: hand_for(e.SetModel, sessions.set_model),
+        e.JudgeDeeds: hand_for(e.JudgeDeeds, sessions.judge),
         e.Freeze: hand_for(e.Freeze, sessions.freeze),
         e.Thaw: hand_for(e.Thaw, sessions.thaw),
         e.TidyWorktree: hand_for(e.TidyWorktree, worktrees.tidy),

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from msgspec.structs import replace
 
 from pitboss.core import layers, tree, words
+from pitboss.core.actor import OUR_TOOLS
 from pitboss.core.state import Actor, RunState
 from pitboss.model import facts as f
 from pitboss.model import tree_facts as t
@@ -20,7 +21,6 @@ from pitboss.model.run import ActorId, Phase, Status, Usage
 from pitboss.model.views import ActorView, RunView
 
 __all__ = [
-    "OUR_TOOLS",
     "ActorView",
     "RunView",
     "display_name",
@@ -31,9 +31,6 @@ __all__ = [
     "story",
     "task_record",
 ]
-
-OUR_TOOLS = "mcp__pitboss__"
-"""How the real names of our own tools begin; left out where what an actor does is told in a phrase."""
 
 
 def run_view(state: RunState) -> RunView:
