@@ -266,6 +266,8 @@ def _between_attempts(actor: Actor) -> Actor:
         worktree=actor.worktree,
         set_aside=actor.set_aside,
         tool_calls=actor.tool_calls,
+        store_calls=actor.store_calls,
+        lease_calls=actor.lease_calls,
         retries=actor.retries,
         final_message=actor.final_message,
         inbox=actor.inbox,

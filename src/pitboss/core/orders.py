@@ -13,6 +13,7 @@ from typing import assert_never, get_args
 
 from pitboss.core import admission, approvals, ledger, lifecycle, steering, tree
 from pitboss.core.decision import Decision
+from pitboss.core.policy import contradiction
 from pitboss.core.state import Actor
 from pitboss.model import effects as e
 from pitboss.model import order_facts as of
@@ -187,6 +188,9 @@ def _replace_policy(d: Decision, order: o.ReplacePolicy) -> Answer | Refused:
     if order.version is not None and order.version != now:
         message = f"the rules were changed meanwhile: version {now} is in force, not {order.version}; look at it first"
         return refused("conflict", message, version=now)
+    for number, rule in enumerate(order.rules, start=1):
+        if (why := contradiction(rule)) is not None:
+            return refused("invalid_arg", f"rule {number} can never match: {why}", rule=number)
     default = order.default_action or policy.default_action
     after = Policy(rules=order.rules, default_action=default)
     if after != policy:
@@ -257,7 +261,7 @@ def _refuse_of_actor(d: Decision, order: o.ChangeLimits) -> Refused | None:
     if actor.envelope.is_shared:
         return refused("invalid_arg", f"{order.actor} shares what {actor.parent} has; change that one's limits")
     more = (order.budget_usd or 0.0) - (actor.envelope.budget_usd or 0.0)
-    money = ledger.account(d.state, tree.layer_of(actor))
+    money = ledger.account(d.state, actor.parent or "")
     if order.budget_usd is not None and more > 0 and not money.affords(more):
         left = f"${money.left:.2f} is left there"
         return refused("budget_exceeded", f"{actor.parent} cannot set ${more:.2f} more apart: {left}", **money.told())
