@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from pitboss import compose
-from pitboss.core.views import RunView
+from pitboss.model.views import RunView
 
 EVERY_SECS = 0.005
 

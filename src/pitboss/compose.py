@@ -19,7 +19,6 @@ from pitboss import __version__, adoption
 from pitboss.core.lifecycle import HAS_PROCESS
 from pitboss.core.reopening import without_beginning, worth_resuming
 from pitboss.core.state import RunState, evolve
-from pitboss.core.views import RunView
 from pitboss.drivers.claude import ClaudeSessions, Minted, has_transcript, probe
 from pitboss.drivers.cookies import Census, stop_all
 from pitboss.drivers.git import GitWorktrees, Want, preflight
@@ -44,6 +43,7 @@ from pitboss.model import effects as e
 from pitboss.model.effects import Effect, Emit, Hand
 from pitboss.model.run import ActorId, Heard, ResumeScope, RunSpec
 from pitboss.model.signals import Opened, Reopened
+from pitboss.model.views import RunView
 from pitboss.services.control import Control
 from pitboss.services.mcp import Seats
 from pitboss.wire.artifacts import RunMeta, encode_meta

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pitboss.core import layers
-from pitboss.core.layers import LayerView, LeaseView
-from pitboss.core.views import ActorView, RunView, in_tree_order, run_view
+from pitboss.core.views import in_tree_order, run_view
 from pitboss.model.run import ActorId, Status
 from pitboss.model.tree import Envelope
+from pitboss.model.views import ActorView, LayerView, LeaseView, RunView
 from support.pictures import CART, DOCS, QUALITY, START, UNIT, grown, opened, settled, spawned, state_of, waiting
 
 LEAD = ActorId("coordinator")

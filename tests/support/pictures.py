@@ -11,7 +11,6 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from pitboss.core.state import RunState, evolve
-from pitboss.core.views import ActorView, RunView
 from pitboss.journal.entries import encode_entry, encode_header
 from pitboss.journal.rundir import RunDir
 from pitboss.model import facts as f
@@ -30,6 +29,7 @@ from pitboss.model.run import (
 )
 from pitboss.model.store import RUN_WIDE, Entry, Lease, Value
 from pitboss.model.tree import Envelope, ForActors
+from pitboss.model.views import ActorView, RunView
 
 RUN = "019ab000-1111-7222-8333-444455556666"
 START = 1_764_000_000.0

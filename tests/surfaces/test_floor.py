@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from pitboss.core.views import RunView
 from pitboss.model.run import Failure, Status
+from pitboss.model.views import RunView
 from pitboss.surfaces.floor import floor
 from support.pictures import START, picture, settled, waiting, working
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pitboss.core.views import RunView
+from pitboss.model.views import RunView
 from pitboss.surfaces.outlet import Outlet
 from pitboss.surfaces.progress import Floor, Lines, Watcher, may_redraw
 from support.pictures import START, picture, settled, waiting, working

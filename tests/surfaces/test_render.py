@@ -4,9 +4,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from pitboss.core.views import RunView
 from pitboss.journal.discovery import RunEntry
 from pitboss.model.run import Failure, SetAside, Status, Usage
+from pitboss.model.views import RunView
 from pitboss.surfaces import render
 from support.pictures import RUN, START, picture, settled, waiting, working
 

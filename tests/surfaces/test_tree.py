@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from pitboss.core.views import RunView, run_view
+from pitboss.core.views import run_view
 from pitboss.errors import OperatorError
 from pitboss.model.run import ActorId, Phase, Status
+from pitboss.model.views import RunView
 from pitboss.surfaces import client, render, watching, words
 from pitboss.surfaces.floor import floor
 from support.legacy import OLD, a_record, a_resolved_task, write_legacy

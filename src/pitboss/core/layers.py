@@ -11,50 +11,12 @@ from typing import Protocol, TypeVar
 
 from pitboss.core import ledger, tree
 from pitboss.core.state import Actor, RunState
-from pitboss.model.run import ActorId, Frozen, Role
+from pitboss.model.run import ActorId, Role
 from pitboss.model.store import RUN_WIDE, Lease
+from pitboss.model.views import LayerView, LeaseView
 
 SHORTEST_ID = 4
 """Of a minted id, so many characters behind its role are shown at least."""
-
-
-class LeaseView(Frozen, frozen=True, kw_only=True):
-    """A lease that somebody holds."""
-
-    name: str
-    run_wide: bool
-    holder: ActorId
-    acquired_at: float
-    expires_at: float
-
-
-class LayerView(Frozen, frozen=True, kw_only=True):
-    """The lead or a sub-lead with all it may use: money, workers, store, leases."""
-
-    lead: ActorId
-    """Whoever leads it."""
-    pool: ActorId
-    """Whose money and cap these are: its own, or those of the layer it shares."""
-    budget_usd: float | None
-    """``None`` is no limit."""
-    spent_usd: float
-    """By whoever leads it, and by everyone below."""
-    reserved_usd: float
-    """Promised to those who live, beyond what they have spent."""
-    left_usd: float | None
-    live_workers: int
-    max_workers: int | None
-    plan_required: bool
-    """Nothing is spawned in it before a plan is approved."""
-    plan_approved: bool
-    keys: int
-    """In its store."""
-    leases: tuple[LeaseView, ...]
-
-    @property
-    def is_shared(self) -> bool:
-        """It has no money and no cap of its own."""
-        return self.pool != self.lead
 
 
 def layer_views(state: RunState) -> tuple[LayerView, ...]:

@@ -12,116 +12,28 @@ from typing import Protocol, TypeVar
 from msgspec.structs import replace
 
 from pitboss.core import layers, tree, words
-from pitboss.core.layers import LayerView, LeaseView
 from pitboss.core.state import Actor, RunState
 from pitboss.model import facts as f
 from pitboss.model import tree_facts as t
 from pitboss.model.records import RunRecord, TaskRecord
-from pitboss.model.run import ActorId, Failure, Frozen, Phase, Role, SetAside, Status, Usage
+from pitboss.model.run import ActorId, Phase, Status, Usage
+from pitboss.model.views import ActorView, RunView
+
+__all__ = [
+    "OUR_TOOLS",
+    "ActorView",
+    "RunView",
+    "display_name",
+    "doing",
+    "in_tree_order",
+    "run_record",
+    "run_view",
+    "story",
+    "task_record",
+]
 
 OUR_TOOLS = "mcp__pitboss__"
 """How the real names of our own tools begin; left out where what an actor does is told in a phrase."""
-
-
-class ActorView(Frozen, frozen=True, kw_only=True):
-    """One row of the floor."""
-
-    id: ActorId
-    role: Role = "task"
-    parent: ActorId | None = None
-    label: str = ""
-    """What whoever spawned it calls it."""
-    name: str = ""
-    """What it is called for short: its label, or the beginning of its id."""
-    short_id: str = ""
-    """The shortest beginning of its id that is nobody else's."""
-    depth: int = 0
-    """0 for a task or the lead, one more for each who leads it."""
-    phase: Phase
-    status: Status | None
-    attempt: int
-    model: str
-    prompt: str
-    """Its first line."""
-    started_at: float
-    """0 while it waits."""
-    ended_at: float
-    """0 while it runs."""
-    usage: Usage
-    cost_usd: float | None
-    exit_code: int | None
-    doing: str
-    """One phrase: the last tool call, or what it waits for."""
-    tool_calls: int
-    retries: int
-    silent_secs: float
-    background: tuple[str, ...]
-    branch: str | None
-    worktree: str | None
-    """Where its work is, ``None`` once removed or if it had none."""
-    set_aside: SetAside | None
-    session_id: str
-    failure: Failure | None
-    note: str
-    final_message: str | None
-    log: str
-
-
-class RunView(Frozen, frozen=True, kw_only=True):
-    """One run as a whole."""
-
-    run_id: str
-    name: str | None
-    manifest_path: str
-    run_dir: str
-    rehearsal: bool
-    claude_version: str | None
-    started_at: float
-    ended_at: float
-    exit_code: int | None
-    was_interrupted: bool
-    draining: str
-    """Why nothing more is started, empty while it is."""
-    stopping: bool
-    throttle: str
-    """Why starting is slowed, empty while it is not."""
-    throttled_until: float
-    starts_limit: int
-    max_parallel: int
-    budget_usd: float | None
-    spent_usd: float
-    usage: Usage
-    guarded: bool
-    actors: tuple[ActorView, ...]
-    """In the order of the manifest; of a tree, each below whoever leads it."""
-    layers: tuple[LayerView, ...] = ()
-    """Of a tree: the lead's, then its sub-leads'."""
-    run_leases: tuple[LeaseView, ...] = ()
-    """Those that are one for the whole run."""
-    max_total_workers: int | None = None
-
-    def count(self, *phases: Phase) -> int:
-        """How many actors are in any of ``phases``."""
-        return sum(actor.phase in phases for actor in self.actors)
-
-    @property
-    def succeeded(self) -> int:
-        """How many actors have settled with success."""
-        return sum(actor.status is Status.SUCCESS for actor in self.actors)
-
-    @property
-    def failed(self) -> int:
-        """How many actors count as failed: of a tree, those cancelled do not unless its lead has failed."""
-        forgiven = any(actor.role == "lead" and actor.status in {None, Status.SUCCESS} for actor in self.actors)
-        return sum(
-            actor.status not in {None, Status.SUCCESS} and not (forgiven and actor.status is Status.CANCELLED)
-            for actor in self.actors
-        )
-
-    @property
-    def names(self) -> dict[ActorId, str]:
-        """What everybody is called for short."""
-        return {actor.id: actor.name or actor.id for actor in self.actors}
 
 
 def run_view(state: RunState) -> RunView:

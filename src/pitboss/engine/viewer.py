@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Callable
 
 from pitboss.core.state import RunState
-from pitboss.core.views import RunView, run_view
+from pitboss.core.views import run_view
+from pitboss.model.views import RunView
 
 VIEW_EVERY_SECS = 0.1
 """A watcher is shown a new view at most this often; the last one always."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from pitboss.core.state import Asked, RunState, evolve
-from pitboss.core.views import ActorView, RunView, display_name, in_tree_order, run_view, task_record
+from pitboss.core.views import display_name, in_tree_order, run_view, task_record
 from pitboss.errors import OperatorError
 from pitboss.journal.discovery import RunEntry, State, discover, resolve
 from pitboss.journal.entries import Entry
@@ -26,6 +26,7 @@ from pitboss.journal.rundir import RunDir, runs_base
 from pitboss.model import facts as f
 from pitboss.model.records import TaskRecord
 from pitboss.model.run import ActorId, Phase, Role, Usage
+from pitboss.model.views import ActorView, RunView
 from pitboss.surfaces import words
 from pitboss.wire.artifacts import encode_tasks
 from pitboss.wire.resolved import Resolved, ResolvedActor

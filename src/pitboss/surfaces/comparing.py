@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from pitboss.core.views import ActorView
 from pitboss.journal.rundir import RunDir
 from pitboss.model.records import TaskRecord
 from pitboss.model.run import ActorId, Status, Usage
+from pitboss.model.views import ActorView
 from pitboss.surfaces import words
 from pitboss.surfaces.client import Run
 from pitboss.wire.scalars import duration_ms

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from pitboss.core.layers import LayerView
-from pitboss.core.views import ActorView, RunView
 from pitboss.model.run import ActorId, Phase, Status
+from pitboss.model.views import ActorView, LayerView, RunView
 from pitboss.surfaces import words
 
 __all__ = ["floor"]

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
-from pitboss.core.views import RunView
 from pitboss.model.run import Phase
+from pitboss.model.views import RunView
 from pitboss.surfaces import render
 from pitboss.surfaces.outlet import Outlet
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 
-from pitboss.core.layers import LayerView, LeaseView
-from pitboss.core.views import ActorView, RunView
 from pitboss.model.run import ActorId, Phase
+from pitboss.model.views import ActorView, LayerView, LeaseView, RunView
 from pitboss.surfaces import words
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from typing import TypedDict
 
-from pitboss.core.views import RunView
+from pitboss.model.views import RunView
 from pitboss.surfaces import client, render, words
 from pitboss.surfaces.faults import is_quiet
 from pitboss.surfaces.outlet import Outlet, stderr, stdout

@@ -18,9 +18,8 @@ from types import MappingProxyType
 
 from rich.cells import cell_len, set_cell_size
 
-from pitboss.core.layers import LayerView
-from pitboss.core.views import ActorView, RunView
 from pitboss.model.run import ActorId, Phase, Status, Usage
+from pitboss.model.views import ActorView, LayerView, RunView
 
 __all__ = [
     "AGE_UNITS",

@@ -17,9 +17,9 @@ from pitboss.surfaces.faults import is_quiet, manifest_trouble, voice
 from pitboss.surfaces.outlet import Outlet, stderr, stdout
 
 if TYPE_CHECKING:
-    from pitboss.core.views import RunView
     from pitboss.manifest.load import Loaded
     from pitboss.model.run import ResumeScope
+    from pitboss.model.views import RunView
     from pitboss.surfaces.watching import Eyes
 
 __all__ = ["demo", "dispatch", "rehearse", "resume", "tree", "validate"]

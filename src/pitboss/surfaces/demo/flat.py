@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterator
 from types import MappingProxyType
 
-from pitboss.core.views import RunView
 from pitboss.model.run import Status
+from pitboss.model.views import RunView
 from pitboss.surfaces.demo.stage import Play, Scene
 
 __all__ = ["FLAT", "SHOP"]

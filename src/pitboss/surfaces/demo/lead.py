@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from pitboss.core.views import RunView
 from pitboss.model.run import Status
+from pitboss.model.views import RunView
 from pitboss.surfaces import words
 from pitboss.surfaces.demo.flat import SHOP
 from pitboss.surfaces.demo.stage import Play, Scene

@@ -17,8 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from pitboss.core.views import RunView
 from pitboss.errors import WorldError
+from pitboss.model.views import RunView
 from pitboss.surfaces.scripted import Claude
 
 __all__ = ["NOWHERE", "Play", "Scene", "build", "epilogue", "fake_claude", "introduction", "verdict"]
