@@ -299,7 +299,9 @@ async def _hold(
     meta = _meta(spec, state.opened_at or first.at)
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
     seats = Seats(rundir, spec, clock.now, _mint, runtime_dir=runtime_dir)
-    control = Control(rundir, spec, clock.now, eyes.on_warning, seats, runtime_dir=runtime_dir)
+    control = Control(
+        rundir, spec, clock.now, eyes.on_warning, seats, cursor=lambda: journal.seq, runtime_dir=runtime_dir
+    )
 
     async def answer_call(effect: e.AnswerCall, emit: Emit) -> None:
         if not seats.answer(effect):
