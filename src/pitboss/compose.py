@@ -299,7 +299,9 @@ async def _hold(
     meta = _meta(spec, state.opened_at or first.at)
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
     seats = Seats(rundir, spec, clock.now, _mint, runtime_dir=runtime_dir)
-    control = Control(rundir, spec, clock.now, eyes.on_warning, seats, runtime_dir=runtime_dir)
+    control = Control(
+        rundir, spec, clock.now, eyes.on_warning, seats, cursor=lambda: journal.seq, runtime_dir=runtime_dir
+    )
 
     async def answer_call(effect: e.AnswerCall, emit: Emit) -> None:
         if not seats.answer(effect):
@@ -361,6 +363,8 @@ def _hands(
         e.Press: hand_for(e.Press, sessions.press),
         e.Tell: hand_for(e.Tell, sessions.tell),
         e.Interrupt: hand_for(e.Interrupt, sessions.interrupt),
+        e.SetModel: hand_for(e.SetModel, sessions.set_model),
+        e.JudgeDeeds: hand_for(e.JudgeDeeds, sessions.judge),
         e.Freeze: hand_for(e.Freeze, sessions.freeze),
         e.Thaw: hand_for(e.Thaw, sessions.thaw),
         e.TidyWorktree: hand_for(e.TidyWorktree, worktrees.tidy),

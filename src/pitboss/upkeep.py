@@ -1,4 +1,4 @@
-"""What is done to runs that nobody works on: work brought back, worktrees put away, requests for approval answered.
+"""What is done to runs that nobody works on: work brought back, worktrees put away, orders left for when it is resumed.
 
 Beside ``compose``, which names the parts of a run at work, this file names those of one at rest. Called by
 ``surfaces.commands``; blocks.
@@ -26,8 +26,8 @@ from pitboss.journal.log import Journal, replay
 from pitboss.journal.rundir import RunDir
 from pitboss.model import effects as e
 from pitboss.model.answers import Answer, Refused
-from pitboss.model.signals import ApprovalAnswered, Signal, WorktreeTidied
-from pitboss.wire.control import Approve
+from pitboss.model.orders import AnyOrder
+from pitboss.model.signals import OrderGiven, Signal, WorktreeTidied
 
 
 def restore(directory: str, ref: str, owner: str, *, into: str | None = None, branch: str | None = None) -> list[Saved]:
@@ -85,45 +85,39 @@ def prune(run_id: str, worktrees: Sequence[e.TidyWorktree]) -> list[WorktreeTidi
     return [answer for answer in asyncio.run(work()) if isinstance(answer, WorktreeTidied)]
 
 
-def answer_approval(run_dir: Path, order: Approve) -> Answer | Refused:
-    """Answer a request for approval of a run that nobody is at work on; it is heard when the run is resumed.
+def leave_order(run_dir: Path, order: AnyOrder, order_id: str = "") -> Answer | Refused:
+    """Give an order to a run that nobody is at work on; what it says holds when the run is resumed.
 
     The same rules decide that decide in a live run; what they say is written where the run's dispatcher would have
     written it.
 
     Args:
         run_dir: The run's folder.
-        order: The answer.
+        order: What is ordered.
+        order_id: What it is known by: given again under this id, it is not carried out again.
 
     Returns:
         What came of it: on disk, if it was taken.
 
     Raises:
         RunBusy: A dispatcher is at work on it: tell that one.
-        OperatorError: Nothing can be asked in this run, or it is an agent that answers.
+        OperatorError: Nothing can be ordered of this run, or it is an agent that orders.
         WorldError: The journal is damaged, or cannot be written.
     """
     run = RunDir(run_dir)
     if COOKIE in os.environ:
-        raise OperatorError("an agent cannot answer requests for approval; an operator does, from a shell of their own")
+        raise OperatorError("an agent cannot give orders to a run; an operator does, from a shell of their own")
     if not run.journal.exists():
-        raise OperatorError(f"run {run.run_id} has no journal, so nothing waits in it: Pitboss 0.9 kept none")
+        raise OperatorError(
+            f"run {run.run_id} has no journal to leave an order in: Pitboss 0.9 kept none; `pitboss resume` makes one"
+        )
     with RunLock.acquire(run.lock):
         past, state = replay(run.journal), RunState()
         for entry in past:
             state = evolve(state, entry.fact)
         clock = SystemClock()
-        signal = ApprovalAnswered(
-            at=clock.now(),
-            request_id=order.request_id,
-            approved=order.approved,
-            via=f"{_user()} with pitboss {__version__}",
-            comment=order.comment,
-            reason=order.reason,
-            edited_summary=order.edited_summary,
-            order_id=mint_session_id(),
-            absent=True,
-        )
+        via, name = f"{_user()} with pitboss {__version__}", mint_session_id()
+        signal = OrderGiven(at=clock.now(), order=order, via=via, order_id=order_id, reply_to=name, absent=True)
         outcome = decide(state, signal)
         if outcome.facts:
             journal = Journal.reopen(run.journal, past, disk=run.disk)

@@ -10,6 +10,7 @@ import pytest
 from pitboss.model import approval_facts as a
 from pitboss.model import effects as e
 from pitboss.model import facts as f
+from pitboss.model import orders as o
 from pitboss.model import signals as s
 from pitboss.model.answers import Answer, Refused
 from pitboss.model.calls import PermissionPrompt, Plan, ProposePlan, RequestApproval, SpawnSublead, SpawnWorker
@@ -35,7 +36,9 @@ def answer(story: Story, *, approved: bool = True, order: str = "o1", **words: A
     """The operator answers the only request there is; what the operator is told."""
     names = list(story.state.approvals)
     name = next((one for one in names if story.state.approvals[one].ruling is None), names[-1])
-    outcome = story.when(s.ApprovalAnswered(at=story.at, request_id=name, approved=approved, order_id=order, **words))
+    about = {key: words.pop(key) for key in ("via", "absent") if key in words}
+    said = o.AnswerApproval(request_id=name, approved=approved, **words)
+    outcome = story.when(s.OrderGiven(at=story.at, order=said, reply_to=order, **about))
     return next(effect.answer for effect in outcome.effects if isinstance(effect, e.AnswerOrder))
 
 
@@ -78,7 +81,8 @@ def test_a_second_answer_is_told_who_was_first_and_changes_nothing() -> None:
 
 def test_an_answer_to_nothing_is_refused() -> None:
     story = leading(with_policy())
-    outcome = story.when(s.ApprovalAnswered(at=story.at, request_id="req-9", approved=True, order_id="o"))
+    said = o.AnswerApproval(request_id="req-9", approved=True)
+    outcome = story.when(s.OrderGiven(at=story.at, order=said, reply_to="o"))
 
     (told,) = [effect.answer for effect in outcome.effects if isinstance(effect, e.AnswerOrder)]
     assert isinstance(told, Refused)

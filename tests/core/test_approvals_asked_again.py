@@ -10,6 +10,8 @@ from pitboss.core.state import RunState, evolve
 from pitboss.model import approval_facts as a
 from pitboss.model import effects as e
 from pitboss.model import facts as f
+from pitboss.model import order_facts as of
+from pitboss.model import orders as o
 from pitboss.model import signals as s
 from pitboss.model.answers import Answer, Refused
 from pitboss.model.calls import RequestApproval
@@ -35,9 +37,8 @@ def guarded(*, name: str = "a") -> Story:
 
 def rule_on(story: Story, *, approved: bool, absent: bool = False, reason: str | None = None) -> Answer | Refused:
     name = next(reversed(story.state.approvals))
-    order = s.ApprovalAnswered(
-        at=story.at, request_id=name, approved=approved, reason=reason, order_id="o", absent=absent
-    )
+    said = o.AnswerApproval(request_id=name, approved=approved, reason=reason)
+    order = s.OrderGiven(at=story.at, order=said, reply_to="o", absent=absent)
     (told,) = [effect.answer for effect in story.when(order).effects if isinstance(effect, e.AnswerOrder)]
     return told
 
@@ -178,11 +179,12 @@ def test_nothing_but_the_answer_follows_where_nobody_is_there_to_do_it() -> None
         if getattr(fact, "actor", None) != "b":
             torn = evolve(torn, fact)
 
-    order = s.ApprovalAnswered(at=story.at, request_id="req-h1", approved=True, order_id="o", absent=True)
+    said = o.AnswerApproval(request_id="req-h1", approved=True)
+    order = s.OrderGiven(at=story.at, order=said, reply_to="o", absent=True)
     outcome = decide(torn, order)
     assert ("b",) == torn.waiting
 
-    assert [a.ApprovalDecided] == [type(fact) for fact in outcome.facts]
+    assert [a.ApprovalDecided, of.OrderTaken] == [type(fact) for fact in outcome.facts]
     assert [e.AnswerOrder] == [type(effect) for effect in outcome.effects]
 
 

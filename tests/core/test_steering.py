@@ -7,6 +7,7 @@ from pitboss.core import ledger
 from pitboss.model import calls as c
 from pitboss.model import effects as e
 from pitboss.model import facts as f
+from pitboss.model import orders as o
 from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
 from pitboss.model.answers import Answer, Refused
@@ -348,13 +349,21 @@ def test_a_worker_whose_processes_cannot_be_shown_to_be_gone_is_not_paused() -> 
     assert "unverifiable" in story.actor(one).note
 
 
-def test_nobody_is_continued_in_a_run_that_starts_nobody() -> None:
+def test_a_run_that_starts_nobody_ends_who_is_paused_and_pauses_nobody() -> None:
     story = at_work()
-    one = paused(story)
-    story.when(s.Drain(at=story.at, by="operator"))
+    one, pausing, two = paused(story), story.spawns("lead"), story.spawns("lead")
+    story.calls("lead", c.PauseWorker(task_id=pausing))
 
-    assert "run is draining" in said(story.calls("lead", c.ContinueWorker(task_id=one)))
-    assert "run is draining" in said(story.calls("lead", c.RepromptWorker(task_id=one, prompt="x")))
+    story.when(s.OrderGiven(at=story.at, order=o.DrainRun()))
+    story.gone(pausing)
+
+    for each in (one, pausing):
+        assert Status.CANCELLED is story.actor(each).status
+        assert "never continued: the run is draining" in story.actor(each).note
+    assert "could never go on" in said(story.calls("lead", c.PauseWorker(task_id=two)))
+    assert OK == story.calls("lead", c.PauseWorker(task_id=two, mode="freeze"))
+    assert OK == story.calls("lead", c.ContinueWorker(task_id=two))
+    story.succeeds(two)
     story.succeeds("lead")
     assert 130 == story.state.exit_code
 

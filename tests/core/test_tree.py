@@ -9,6 +9,7 @@ from pitboss.core import admission
 from pitboss.model import calls as c
 from pitboss.model import effects as e
 from pitboss.model import facts as f
+from pitboss.model import orders as o
 from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
 from pitboss.model.answers import Answer, Refused
@@ -81,7 +82,7 @@ def refused_for_everything() -> Story:
     story.when(s.ApiRetried(at=story.at, actor=ActorId("lead"), attempt=1, status=429, delay_secs=60.0))
     story.clock.turn(admission.RECOVERY_STEP_SECS)
     story.when(s.ApiRetried(at=story.at, actor=ActorId("lead"), attempt=1, status=429, delay_secs=60.0))
-    story.when(s.Drain(at=story.at, by="operator"))
+    story.when(s.OrderGiven(at=story.at, order=o.DrainRun()))
     return story
 
 
@@ -297,7 +298,7 @@ def test_a_sub_lead_is_refused_where_the_manifest_wants_none_and_to_a_sub_lead()
 
 def test_a_draining_run_starts_no_sub_lead() -> None:
     story = at_work()
-    story.when(s.Drain(at=story.at, by="operator"))
+    story.when(s.OrderGiven(at=story.at, order=o.DrainRun()))
 
     assert "draining" == refusal(story.calls("lead", a_sublead())).code
 
@@ -507,7 +508,7 @@ def test_a_draining_run_cancels_who_only_waits_so_that_its_lead_can_end() -> Non
         story.calls("lead", worker())
     story.calls("lead", c.WaitForWorker(task_id="worker-2"))
 
-    story.when(s.Drain(at=story.at, by="operator"))
+    story.when(s.OrderGiven(at=story.at, order=o.DrainRun()))
 
     answer = story.answers()[3]
     assert isinstance(answer, Answer)

@@ -21,6 +21,7 @@ from pitboss.core.views import Views, run_view
 from pitboss.model import calls as c
 from pitboss.model import effects as e
 from pitboss.model import facts as f
+from pitboss.model import orders as o
 from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
 from pitboss.model.records import TaskRecord
@@ -549,7 +550,7 @@ class World(RuleBasedStateMachine):
             return
         orders: dict[str, s.AnySignal] = {
             "ctrl-c": s.Interrupted(at=self.at, by="SIGINT"),
-            "drain": s.Drain(at=self.at, by="operator"),
+            "drain": s.OrderGiven(at=self.at, order=o.DrainRun()),
             "stop": s.Stop(at=self.at, by="SIGTERM"),
         }
         self.give(orders[order])

@@ -11,6 +11,7 @@ from pitboss.core.reopening import worth_resuming
 from pitboss.model import calls as c
 from pitboss.model import effects as e
 from pitboss.model import facts as f
+from pitboss.model import orders as o
 from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
 from pitboss.model.answers import Answer
@@ -345,7 +346,7 @@ def test_nobody_waits_for_a_lead_that_will_not_be_started_again() -> None:
     story.gone(one)
     story.killed()
     story.reopened("lead", one)
-    story.when(s.Drain(at=story.at, by="operator"))  # before there is a guardian
+    story.when(s.OrderGiven(at=story.at, order=o.DrainRun()))  # before there is a guardian
 
     assert 130 == story.state.exit_code
     killed(story)

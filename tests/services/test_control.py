@@ -19,6 +19,7 @@ from pitboss.drivers import peer
 from pitboss.drivers.claude import Minted
 from pitboss.journal.rundir import RunDir
 from pitboss.model import effects as e
+from pitboss.model import orders as o
 from pitboss.model import signals as s
 from pitboss.model.calls import RequestApproval
 from pitboss.model.run import RunSpec
@@ -31,7 +32,7 @@ from pitboss.testing.doubles import RUN, Story, a_run, a_tree
 from pitboss.wire.control import LONGEST_LINE
 
 Event = dict[str, object]
-HELLO: Event = {"op": "hello", "client_version": "test 1"}
+HELLO: Event = {"op": "hello", "client_version": "test 1", "capabilities": ["several"]}
 CALLERS: list[Caller] = []
 
 
@@ -74,6 +75,7 @@ class Desk:
             self.story.clock.now,
             self.warnings.append,
             seats,
+            cursor=lambda: len(self.story.facts),
             runtime_dir=runtime_dir,
             temp=temp,
             patience_secs=0.5,
@@ -231,7 +233,7 @@ async def test_what_was_answered_before_anyone_came_is_not_told(rundir: RunDir) 
     desk = led(Desk(rundir, a_tree()))
     name = desk.ask()
     async with desk.open():
-        desk._post(s.ApprovalAnswered(at=desk.story.at, request_id=name, approved=True))
+        desk._post(s.OrderGiven(at=desk.story.at, order=o.AnswerApproval(request_id=name, approved=True)))
         caller = await Caller.connect(desk.path)
 
         caller.send({"op": "list_approvals"})

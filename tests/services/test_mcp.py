@@ -20,6 +20,7 @@ from pitboss.drivers.claude import Minted
 from pitboss.journal.rundir import RunDir
 from pitboss.model import effects as e
 from pitboss.model import facts as f
+from pitboss.model import orders as o
 from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
 from pitboss.model.answers import Answer, Refused
@@ -287,7 +288,9 @@ async def test_a_call_from_a_seat_waits_for_a_person_where_a_rule_says_so(ruled:
         assert [] == ruled.story.told(t.ActorSpawned)
         (request,) = ruled.story.state.approvals
         at = ruled.story.clock.now()
-        ruled.post(s.ApprovalAnswered(at=at, request_id=request, approved=approved, reason="not today", order_id="o"))
+        ruled.post(
+            s.OrderGiven(at=at, order=o.AnswerApproval(request_id=request, approved=approved, reason="not today"))
+        )
         answer = await client.hear()
     assert approved == ("result" in answer)
     assert approved == bool(ruled.story.told(t.ActorSpawned))
@@ -304,7 +307,7 @@ async def test_a_call_that_is_held_is_not_made_once_its_client_has_gone(ruled: R
             client.send({"jsonrpc": "2.0", "id": 3, "method": "ping"})
             await client.hear()
         (request,) = ruled.story.state.approvals
-        ruled.post(s.ApprovalAnswered(at=ruled.story.clock.now(), request_id=request, approved=True, order_id="o"))
+        ruled.post(s.OrderGiven(at=ruled.story.clock.now(), order=o.AnswerApproval(request_id=request, approved=True)))
     assert [] == ruled.story.told(t.ActorSpawned)
 
 

@@ -216,7 +216,8 @@ def test_after_an_interrupt_a_paused_worker_is_not_started_again(pit: Pit) -> No
     ended = pit.finish(process)
 
     assert (130, {"w": "Cancelled", "lead": "Success"}) == (ended.code, run.labelled())
-    assert "run is draining" in str(run.record("lead")["final_message"])
+    assert "worker not paused" in str(run.record("lead")["final_message"])
+    assert "never continued: the run is draining" in str(run.record(run.actor("w"))["note"])
     assert [] == pit.with_cookie()
 
 

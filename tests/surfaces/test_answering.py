@@ -18,6 +18,7 @@ from pitboss.journal.log import replay
 from pitboss.journal.rundir import RunDir
 from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
+from pitboss.model import order_facts as of
 from pitboss.model.approvals import Approval, Decision, Pending, Proposal
 from pitboss.model.run import ActorId, Policy, Rule, RunSpec, TaskSpec, TreeSpec
 from pitboss.surfaces import unattended
@@ -189,7 +190,8 @@ def test_an_answer_is_kept_in_the_journal_of_a_run_that_was_cut_off(runs: Path) 
     result = run(runs, "approvals", "approve", "latest", ONE, "--comment", "fine", "--edit", "push to dev")
 
     assert (0, f"approved {ONE}: a hears it when the run is resumed\n") == (result.exit_code, result.output)
-    last = facts(folder)[-1]
+    last, order = facts(folder)[-2:]
+    assert isinstance(order, of.OrderTaken)
     assert isinstance(last, a.ApprovalDecided)
     assert (True, "operator", "fine", "push to dev") == (
         last.ruling.approved,
@@ -208,7 +210,7 @@ def test_a_half_written_line_at_the_journals_end_is_cut_off_first(runs: Path) ->
     with folder.journal.open("ab") as journal:
         journal.write(b'{"seq":99,"torn')
     assert 0 == run(runs, "approvals", "reject", "latest", ONE, "--reason", "no").exit_code
-    assert isinstance(facts(folder)[-1], a.ApprovalDecided)
+    assert [a.ApprovalDecided, of.OrderTaken] == [type(fact) for fact in facts(folder)[-2:]]
 
 
 def test_an_agent_cannot_answer(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +218,7 @@ def test_an_agent_cannot_answer(runs: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PITBOSS_COOKIE", f"{RUN}/a/1")
     result = run(runs, "approvals", "approve", "latest", ONE)
     assert 2 == result.exit_code
-    assert "an agent cannot answer" in result.output
+    assert "an agent cannot give orders" in result.output
     assert isinstance(facts(folder)[-1], a.ApprovalRequested)
 
 
@@ -314,7 +316,7 @@ def test_a_dispatcher_that_dies_in_the_middle_leaves_it_to_the_journal(runs: Pat
         result = run(runs, "approvals", "approve", "latest", ONE)
         thread.join(10)
     assert (0, f"approved {ONE}: a hears it when the run is resumed\n") == (result.exit_code, result.output)
-    assert isinstance(facts(folder)[-1], a.ApprovalDecided)
+    assert [a.ApprovalDecided, of.OrderTaken] == [type(fact) for fact in facts(folder)[-2:]]
 
 
 # --- a word to those who dispatch without a terminal ------------------------------------------------------------------

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from pitboss.model.answers import Answer, Instant, refused
 from pitboss.model.approvals import Approval, Decision, Proposal
-from pitboss.model.run import ActorId, Rule
+from pitboss.model.run import ActorId, Policy, Rule
 from pitboss.wire import control as wire
+from pitboss.wire import control_events as events
 
 ASKED = Approval(
     request_id="req-1",
@@ -46,7 +47,7 @@ near_misses = st.builds(
 def event(line: bytes) -> dict[str, object]:
     assert line.endswith(b"\n")
     assert 1 == line.count(b"\n")
-    found = wire.parse_event(line)
+    found = events.parse_event(line)
     assert found is not None
     return found
 
@@ -75,7 +76,7 @@ def test_any_line_is_an_order_or_a_parse_error(line: bytes) -> None:
     read = wire.parse(line)
     if isinstance(read, str):
         assert read.startswith("parse error: ")
-        failed = event(wire.failed(wire.tag_of(line), read))
+        failed = event(events.failed(wire.tag_of(line), read))
         assert "op_failed" == failed["event"]
     else:
         assert read == wire.parse(wire.encode_op(read))
@@ -85,19 +86,16 @@ def test_any_line_is_an_order_or_a_parse_error(line: bytes) -> None:
 def test_what_is_deep_empty_or_no_text_is_a_parse_error(line: bytes) -> None:
     assert isinstance(wire.parse(line), str)
     assert "parse_error" == wire.tag_of(line)
-    assert wire.parse_event(line) is None
+    assert events.parse_event(line) is None
 
 
 def test_every_order_has_its_name_on_the_wire() -> None:
     approve = wire.Approve(request_id="r", approved=True)
-    orders: list[wire.Op] = [
-        wire.Hello(client_version="x"),
-        approve,
-        wire.ListApprovals(),
-        wire.GiveSeat(actor_id="lead"),
-    ]
-    assert ["hello", "approve", "list_approvals", "give_seat"] == [wire.name_of(order) for order in orders]
-    assert {type(order) for order in orders} == set(get_args(wire.Op))
+    names = [str(kind.__struct_config__.tag) for kind in get_args(wire.Op)]
+    of_old = {"cancel_worker", "cancel_run", "pause_worker", "continue_worker", "reprompt_worker", "update_policy"}
+    assert {*of_old, "hello", "approve", "list_workers"} < set(names)
+    assert len(names) == len(set(names))
+    assert "approve" == wire.name_of(approve)
     assert {"op": "approve", "request_id": "r", "approved": True} == json.loads(wire.encode_op(approve))
 
 
@@ -105,16 +103,17 @@ def test_every_order_has_its_name_on_the_wire() -> None:
 
 
 def test_hello_names_the_rules_with_the_four_keys_of_0_9_and_ours_where_they_are_given() -> None:
-    rules = [Rule(action="auto_approve", category="tool_use"), Rule(action="block", tool="Bash", args={"command": "*"})]
+    rules = (Rule(action="auto_approve", category="tool_use"), Rule(action="block", tool="Bash", args={"command": "*"}))
 
-    said = event(wire.hello_event("0.10", "r", "flat", ["a"], rules))
+    said = event(events.hello("0.10", "r", "flat", ["a"], Policy(rules=rules), 3))
 
     nothing = {"actor": None, "category": None, "tool_name": None, "cost_over": None}
     assert [
         {"match": nothing | {"category": "tool_use"}, "action": "auto_approve"},
         {"match": nothing | {"tool": "Bash", "args": {"command": "*"}}, "action": "block"},
     ] == said["policy_rules"]
-    assert "policy_rules" not in event(wire.hello_event("0.10", "r", "flat", []))
+    assert ("block", 3) == (said["policy_default"], said["policy_version"])
+    assert "policy_rules" not in event(events.hello("0.10", "r", "flat", [], Policy(), 0))
 
 
 def test_a_request_has_what_an_operator_needs_to_decide() -> None:
@@ -134,7 +133,7 @@ def test_a_request_has_what_an_operator_needs_to_decide() -> None:
         "expires_at": "2023-11-14T23:13:20Z",
         "fallback": "auto_reject",
         "why": "[[approval_policy]] #1: block",
-    } == event(wire.approval_request(ASKED))
+    } == event(events.approval_request(ASKED))
 
 
 def test_a_plan_is_of_the_kind_that_0_9_knows_and_what_is_not_there_is_left_out() -> None:
@@ -143,11 +142,11 @@ def test_a_plan_is_of_the_kind_that_0_9_knows_and_what_is_not_there_is_left_out(
         ASKED, kind="plan", plan=plan, tool_name=None, tool_input="", cost_usd=None, expires_at=None, why=""
     )
 
-    said = event(wire.approval_request(asked))
+    said = event(events.approval_request(asked))
 
     assert ("plan", {"summary": "dig", "risks": ["water"]}) == (said["kind"], said["plan"])
     assert set(said).isdisjoint({"tool_name", "tool_input", "cost", "expires_at", "fallback", "why"})
-    assert "kind" not in event(wire.approval_request(ASKED))
+    assert "kind" not in event(events.approval_request(ASKED))
 
 
 def test_how_a_request_was_answered_is_told_with_who_did_it() -> None:
@@ -160,23 +159,23 @@ def test_how_a_request_was_answered_is_told_with_who_did_it() -> None:
         "decided_by": "operator",
         "via": "ann with pitboss 0.10",
         "reason": "no",
-    } == event(wire.approval_resolved(ASKED, ruling))
+    } == event(events.approval_resolved(ASKED, ruling))
 
 
 def test_an_order_is_acknowledged_or_has_failed() -> None:
     at = Instant(1_700_000_000.0)
     assert {"event": "op_acked", "op": "approve", "at": "2023-11-14T22:13:20Z"} == event(
-        wire.acked("approve", Answer({"ok": True, "at": at}))
+        events.acked("approve", Answer({"ok": True, "at": at}))
     )
     assert {"event": "op_failed", "op": "approve", "error": "unknown", "code": "not_found"} == event(
-        wire.failed("approve", refused("not_found", "unknown"))
+        events.failed("approve", refused("not_found", "unknown"))
     )
-    assert {"event": "op_failed", "op": "x", "error": "why"} == event(wire.failed("x", "why"))
+    assert {"event": "op_failed", "op": "x", "error": "why"} == event(events.failed("x", "why"))
 
 
 @given(st.text(), st.text())
 def test_whatever_an_agent_writes_stays_in_its_line(summary: str, tool_input: str) -> None:
     asked = msgspec.structs.replace(ASKED, summary=summary, tool_input=tool_input)
-    said = event(wire.approval_request(asked))
+    said = event(events.approval_request(asked))
     assert said["summary"] == summary.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    assert 1 == len(event(wire.approvals_snapshot([asked]))["approvals"])  # type: ignore[arg-type]
+    assert 1 == len(event(events.approvals_snapshot([asked]))["approvals"])  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from pitboss.errors import WorldError
 from pitboss.model.views import RunView
 from pitboss.wire import views as wire
-from pitboss.wire.control import parse_event
+from pitboss.wire.control_events import parse_event
 from support import sights
 from support.pictures import picture, settled, waiting, working
 

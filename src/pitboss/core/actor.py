@@ -13,6 +13,7 @@ from pitboss.model import tree_facts as t
 from pitboss.model.approval_facts import ApprovalDecided, ApprovalFact, ApprovalRequested, ApprovalTakenUp
 from pitboss.model.approvals import Decision
 from pitboss.model.effects import Rung
+from pitboss.model.order_facts import LimitsChanged
 from pitboss.model.run import (
     ActorId,
     Certificate,
@@ -36,13 +37,18 @@ __all__ = [
     "adopted",
     "found",
     "layer_of",
+    "limited",
     "paused",
     "requeued",
     "ruled",
     "spawned",
     "stopped",
     "thawed",
+    "used",
 ]
+
+OUR_TOOLS = "mcp__pitboss__"
+"""How the real names of our own tools begin."""
 
 FLAT = "*"
 """The one layer of a flat run; no actor can be called so."""
@@ -117,6 +123,9 @@ class Actor(Frozen, frozen=True, kw_only=True):
     turn_at: float = 0.0
     background: tuple[str, ...] = ()
     tool_calls: int = 0
+    store_calls: int = 0
+    """How many of them were about the store, and how many about leases."""
+    lease_calls: int = 0
     last_tool: str = ""
     retries: int = 0
     silent_secs: float = 0.0
@@ -259,6 +268,8 @@ def _between_attempts(actor: Actor) -> Actor:
         worktree=actor.worktree,
         set_aside=actor.set_aside,
         tool_calls=actor.tool_calls,
+        store_calls=actor.store_calls,
+        lease_calls=actor.lease_calls,
         retries=actor.retries,
         final_message=actor.final_message,
         inbox=actor.inbox,
@@ -354,6 +365,29 @@ def adopted(actor: Actor, fact: f.ActorAdopted) -> Actor:
         final_message=fact.final_message,
         status=fact.status,
     )
+
+
+def used(actor: Actor, fact: f.ToolUsed) -> Actor:
+    """After a tool call."""
+    refused = None if fact.verdict == "allow" else actor.refused
+    last = f"{fact.tool} {fact.summary}".strip()
+    ours = fact.tool.removeprefix(OUR_TOOLS) if fact.tool.startswith(OUR_TOOLS) else ""
+    return replace(
+        actor,
+        tool_calls=actor.tool_calls + 1,
+        last_tool=last,
+        refused=refused,
+        store_calls=actor.store_calls + ours.startswith("kv_"),
+        lease_calls=actor.lease_calls + ours.startswith(("lease_", "run_lease_")),
+    )
+
+
+def limited(actor: Actor, fact: LimitsChanged) -> Actor:
+    """With another time-out, or as a sub-lead with other limits of its layer."""
+    spec = replace(actor.spec, timeout_secs=fact.timeout_secs or actor.spec.timeout_secs)
+    budget = fact.budget_usd or actor.envelope.budget_usd
+    cap = fact.max_workers or actor.envelope.max_workers
+    return replace(actor, spec=spec, envelope=replace(actor.envelope, budget_usd=budget, max_workers=cap))
 
 
 def stopped(actor: Actor, fact: f.StopBegan) -> Actor:

@@ -21,10 +21,11 @@ from pitboss.model import approval_facts as a
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
-from pitboss.model.answers import Answer, refused
+from pitboss.model.answers import Answer, Refused, refused
 from pitboss.model.approvals import Approval, Pending, Proposal
 from pitboss.model.approvals import Decision as Ruling
 from pitboss.model.calls import ApprovalCall, PermissionPrompt, Plan, ProposePlan, RequestApproval
+from pitboss.model.orders import AnswerApproval
 from pitboss.model.run import ActorId
 from pitboss.model.tree import ForApproval
 
@@ -272,31 +273,25 @@ def _answer_hook(d: Decision, actor: ActorId, attempt: int, hook_id: str, *, all
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-def answered(d: Decision, signal: s.ApprovalAnswered) -> None:
-    """A person has decided: once, from anywhere."""
-    one = d.state.approvals.get(signal.request_id)
+def answered(d: Decision, order: AnswerApproval, via: str, *, absent: bool) -> Answer | Refused:
+    """A person has decided: once, from anywhere; if nobody is there to hear it, it is kept."""
+    one = d.state.approvals.get(order.request_id)
     if one is None or one.ruling is not None:
-        d.reply(signal.order_id, refused("not_found", f"unknown request_id: {signal.request_id}{_answered_by(one)}"))
-        return
+        return refused("not_found", f"unknown request_id: {order.request_id}{_answered_by(one)}")
     ruling = Ruling(
-        approved=signal.approved,
-        by=signal.by,
-        comment=signal.comment,
-        reason=signal.reason,
-        edited_summary=signal.edited_summary,
-        via=signal.via,
+        approved=order.approved,
+        by="operator",
+        comment=order.comment,
+        reason=order.reason,
+        edited_summary=order.edited_summary,
+        via=via,
     )
-    if signal.absent:
+    if absent:
         about = d.about(one.approval.actor)
-        d.note(a.ApprovalDecided(**about, request_id=signal.request_id, ruling=ruling, heard=False))
+        d.note(a.ApprovalDecided(**about, request_id=order.request_id, ruling=ruling, heard=False))
     else:
         decide(d, one, ruling)
-    d.reply(signal.order_id, Answer({"ok": True, "approved": signal.approved}))
-
-
-def too_late(d: Decision, signal: s.ApprovalAnswered) -> None:
-    """The run has ended: nobody will ask for the answer any more."""
-    d.reply(signal.order_id, refused("unavailable", "the run has ended; nothing waits for an answer in it"))
+    return Answer({"ok": True, "approved": order.approved})
 
 
 def _answered_by(one: Asked | None) -> str:

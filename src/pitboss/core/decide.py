@@ -12,6 +12,7 @@ from pitboss.core import (
     admission,
     approvals,
     ledger,
+    orders,
     reopening,
     reports,
     spawning,
@@ -32,6 +33,9 @@ from pitboss.model.run import ActorId, Phase
 GUARDIAN_TRIES = 5
 """So many losses of the guardian, and the run starts nothing more."""
 
+NEVER_CONTINUED = "never continued: the run is draining"
+"""Of one that was paused: a resume takes it up again."""
+
 
 class Outcome(NamedTuple):
     """What a signal leads to."""
@@ -51,7 +55,7 @@ def decide(state: RunState, signal: s.AnySignal) -> Outcome:
         reports.handle(d, signal)
     else:
         _handle(d, signal)
-    if not (isinstance(signal, s.ApprovalAnswered) and signal.absent):  # nobody is there to do what would follow
+    if not (isinstance(signal, s.OrderGiven) and signal.absent):  # nobody is there to do what would follow
         _follow(d)
     return Outcome(d.state, tuple(d.facts), tuple(d.effects))
 
@@ -90,17 +94,22 @@ def _consequence(d: Decision, fact: f.AnyFact) -> None:
             waiting.key_written(d, layer, entry)
         case t.LeaseOver(ended=ended):
             waiting.lease_freed(d, ended.scope, ended.name)
-        case f.DrainBegan() if d.state.spec.tree is not None:
+        case f.DrainBegan():
             _stop_the_unstarted(d)
+        case t.ActorPaused(actor=who) if d.state.draining:
+            steering.stop(d, who, NEVER_CONTINUED, "stop")
         case _:
             pass
 
 
 def _stop_the_unstarted(d: Decision) -> None:
-    """Nothing more is started: whoever waits for a worker that only waits to be started must not wait for ever."""
+    """Nothing more is started: nobody must wait for ever for a worker that only waits to be started, or to go on."""
     for name in d.state.waiting:
         if d.actor(name).parent is not None:
             steering.stop(d, name, "never started: the run is draining")
+    for name, actor in d.state.actors.items():
+        if actor.phase is Phase.PAUSED:
+            steering.stop(d, name, NEVER_CONTINUED, "stop")
 
 
 def _stop_the_overdrawn(d: Decision) -> None:
@@ -124,18 +133,16 @@ def _handle(d: Decision, signal: s.RunSignal) -> None:  # noqa: C901 - a flat ma
             _tick(d)
         case s.Interrupted(by=by):
             _interrupted(d, by)
-        case s.Drain(by=by):
-            d.note(f.DrainBegan(at=d.at, by=by, ordered=True))
         case s.Stop(by=by):
-            _stop(d, by)
+            steering.stop_all(d, by)
+        case s.OrderGiven():
+            orders.handle(d, signal)
         case s.GuardianUp(pid=pid):
             d.note(f.GuardianStarted(at=d.at, pid=pid))
         case s.GuardianDown(message=message):
             _guardian_lost(d, message)
         case s.ClaudeProbed(version=version):
             d.note(f.ClaudeIdentified(at=d.at, version=version))
-        case s.ApprovalAnswered():
-            approvals.answered(d, signal)
         case s.JournalRefused(message=message):
             if not d.state.draining:
                 d.note(f.DrainBegan(at=d.at, by=message, ordered=False))
@@ -153,8 +160,8 @@ def _after_the_end(d: Decision, signal: s.AnySignal) -> None:
     """The run has ended: only the loss of its last public file is still news."""
     if isinstance(signal, s.ArtifactFailed):
         d.note(f.ArtifactLost(at=d.at, path=signal.path, message=signal.message))
-    elif isinstance(signal, s.ApprovalAnswered):
-        approvals.too_late(d, signal)
+    elif isinstance(signal, s.OrderGiven):
+        orders.too_late(d, signal)
 
 
 def _tick(d: Decision) -> None:
@@ -186,20 +193,9 @@ def _interrupted(d: Decision, by: str) -> None:
     draining = d.state.draining
     again = draining and draining.ordered and d.at - draining.at <= supervision.INTERRUPT_WINDOW_SECS
     if again:
-        _stop(d, by)
+        steering.stop_all(d, by)
     elif not d.state.stop_ordered:
-        d.note(f.DrainBegan(at=d.at, by=by, ordered=True))
-
-
-def _stop(d: Decision, by: str) -> None:
-    if not d.state.stop_ordered:
-        d.note(f.StopOrdered(at=d.at, by=by))
-    for actor in list(d.state.actors.values()):
-        if actor.phase is Phase.QUEUED and actor.parent is None:
-            continue  # nobody has asked for it but the manifest: it is told as not started
-        stopped = steering.stop(d, actor.spec.id, f"stopped by {by}", "stop")
-        if not stopped and actor.stopping and actor.stopping.rung in {e.Rung.CLOSE_STDIN, e.Rung.INTERRUPT}:
-            d.climb(actor.spec.id)
+        d.note(f.DrainBegan(at=d.at, by=by, ordered=True))  # also again: the next window begins
 
 
 def _guardian_lost(d: Decision, message: str) -> None:

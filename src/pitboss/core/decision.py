@@ -49,10 +49,10 @@ class Decision:
         """Answer a tool call; a refusal is an answer too."""
         self.ask(e.AnswerCall(actor=call.actor, attempt=call.attempt, call_id=call.call_id, answer=answer))
 
-    def reply(self, order_id: str, answer: Answer | Refused) -> None:
+    def reply(self, reply_to: str, answer: Answer | Refused) -> None:
         """Tell an operator what came of an order, if somebody waits to hear it."""
-        if order_id:
-            self.ask(e.AnswerOrder(order_id=order_id, answer=answer))
+        if reply_to:
+            self.ask(e.AnswerOrder(reply_to=reply_to, answer=answer))
 
     def wait(self, call: s.CallMade, awaited: Awaited, timeout_secs: float | None) -> None:
         """Have a tool call wait, ``None`` for as long as it takes; not while a message for its caller is waiting."""

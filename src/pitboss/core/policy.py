@@ -23,6 +23,9 @@ __all__ = ["ARROW", "Deed", "Request", "Verdict", "actor_path", "judge_deed", "j
 ARROW = "→"
 """Between the names of an actor's path, without spaces."""
 
+_NAME = re.compile(r"\*\*|(?!.*\*\*)[A-Za-z0-9_*?-]+")
+"""A name of an actor's path in a rule, as in the manifest."""
+
 Answer = Literal["allow", "deny", "ask", "none"]
 
 _ANSWERS: Mapping[ApprovalAction, Answer] = {"auto_approve": "allow", "auto_reject": "deny", "block": "ask"}
@@ -120,6 +123,19 @@ def rule_text(index: int, rule: Rule) -> str:
 def actor_path(path: tuple[ActorId, ...]) -> str:
     """The path as people read it and rules match it: ``boss→sublead-1→worker-2``."""
     return ARROW.join(path)
+
+
+def contradiction(rule: Rule) -> str | None:
+    """Why a rule can never match, as the rest of a sentence about it; ``None`` if it can."""
+    requests = {"category": rule.category, "tool_name": rule.tool_name, "cost_over": rule.cost_over}
+    asked = next((name for name, value in requests.items() if value is not None), None)
+    if rule.sees_deeds and asked is not None:
+        return f"{'tool' if rule.tool is not None else 'args'} is about tool calls, {asked} about requests; make it two"
+    if rule.actor is not None and not all(map(_NAME.fullmatch, rule.actor.split(ARROW))):
+        return f"{_as_json(rule.actor)} is no path; write names with {ARROW} between, without spaces"
+    if rule.tool is not None and "(" in rule.tool:
+        return f"{_as_json(rule.tool)} is a pattern of the agent's settings; write the tool alone, and the rest in args"
+    return None
 
 
 # --- who ------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pitboss.core.leases import Leases
 from pitboss.core.store import Store
 from pitboss.errors import OurFault
 from pitboss.model.approvals import Approval, Decision, Pending
+from pitboss.model.order_facts import OrderTaken
 from pitboss.model.run import ActorId, Frozen, RunSpec, TreeSpec
 from pitboss.model.tree import Awaited, CallId
 
@@ -88,6 +89,10 @@ class RunState(Frozen, frozen=True, kw_only=True):
     leases: Leases = Leases()
     approvals: dict[str, Asked] = msgspec.field(default_factory=dict)
     """By request id, in the order they were asked."""
+    orders: dict[str, OrderTaken] = msgspec.field(default_factory=dict)
+    """Orders that their givers have named, by that name."""
+    policy_version: int = 0
+    """How often the rules were replaced."""
     plans_approved: frozenset[str] = frozenset()
     """Layers that may spawn although the run wants plans approved."""
 

@@ -18,6 +18,7 @@ from pitboss.core.actor import (
     adopted,
     found,
     layer_of,
+    limited,
     paused,
     requeued,
     ruled,
@@ -25,15 +26,18 @@ from pitboss.core.actor import (
     stopped,
     thawed,
     told,
+    used,
 )
 from pitboss.core.run_state import Asked, Draining, RunState, Wait
 from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
+from pitboss.model import order_facts as of
 from pitboss.model import tree_facts as t
 from pitboss.model.run import (
     ActorId,
     Failure,
     Phase,
+    Policy,
     RunSpec,
     TaskSpec,
 )
@@ -107,7 +111,7 @@ def _reindex(state: RunState, before: Actor, after: Actor) -> RunState:
     return replace(state, actors=state.actors | {name: after}, waiting=waiting, live=live, order=order, waits=waits)
 
 
-def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:
+def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:  # noqa: C901 - a flat match
     match fact:
         case f.RunOpened(run=run):
             return replace(
@@ -169,6 +173,8 @@ def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:
             return state
         case t.StoreWritten() | t.StoreRemoved() | t.LeaseTaken() | t.LeaseOver():
             return _evolve_shared(state, fact)
+        case of.OrderTaken() | of.PolicyReplaced() | of.LimitsChanged():
+            return _evolve_by_order(state, fact)
         case _:
             assert_never(fact)
 
@@ -185,6 +191,30 @@ def _evolve_shared(state: RunState, fact: t.SharedFact) -> RunState:
             return replace(state, leases=leases.evolved(state.leases, ended))
         case _:
             assert_never(fact)
+
+
+def _evolve_by_order(state: RunState, fact: of.OrderFact) -> RunState:
+    match fact:
+        case of.OrderTaken(order_id=name):
+            return replace(state, orders=state.orders | {name: fact}) if name else state
+        case of.PolicyReplaced(rules=rules, default_action=default, version=version):
+            run = replace(state.spec, policy=Policy(rules=rules, default_action=default))
+            return replace(state, run=run, policy_version=version)
+        case of.LimitsChanged(actor=str() as name):
+            return replace(state, actors=state.actors | {name: limited(state.actors[name], fact)})
+        case of.LimitsChanged():
+            return replace(state, run=_limited(state.spec, fact))
+        case _:
+            assert_never(fact)
+
+
+def _limited(run: RunSpec, fact: of.LimitsChanged) -> RunSpec:
+    """The run with other limits; of a tree they are those of its lead's layer, and the money is the whole run's."""
+    budget, cap = fact.budget_usd, fact.max_workers
+    if run.tree is None:
+        return replace(run, budget_usd=budget or run.budget_usd, max_parallel=cap or run.max_parallel)
+    grown = replace(run.tree, budget_usd=budget or run.tree.budget_usd, max_workers=cap or run.tree.max_workers)
+    return replace(run, tree=grown, budget_usd=run.budget_usd and (budget or run.budget_usd))
 
 
 def _evolve_approval(state: RunState, fact: a.ApprovalFact) -> RunState:
@@ -246,9 +276,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
         case f.SessionOpened():
             return replace(actor, phase=Phase.WORKING if actor.phase is Phase.STARTING else actor.phase, waited_for=())
         case f.ToolUsed():
-            refused = None if fact.verdict == "allow" else actor.refused
-            last = f"{fact.tool} {fact.summary}".strip()
-            return replace(actor, tool_calls=actor.tool_calls + 1, last_tool=last, refused=refused)
+            return used(actor, fact)
         case f.UsageCounted():
             return replace(actor, usage=fact.usage, cost_usd=fact.cost_usd)
         case f.ApiPushedBack():
@@ -283,6 +311,8 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
             return replace(actor, phase=Phase.QUEUED, told=fact.prompt, waited_for=(), reprompts=reprompts)
         case t.MessageSent(message=message):
             return replace(actor, inbox=(*actor.inbox, message), reprompts=actor.reprompts + message.interrupts)
+        case of.ModelSet(model=model):
+            return replace(actor, spec=replace(actor.spec, model=model))
         case t.InterruptAsked():
             return replace(actor, interrupting=True)
         case t.MessagesDelivered():

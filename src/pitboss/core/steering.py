@@ -13,6 +13,7 @@ from pitboss.core import tree, waiting
 from pitboss.core.decision import Decision
 from pitboss.core.state import Actor
 from pitboss.model import effects as e
+from pitboss.model import facts as f
 from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
 from pitboss.model.answers import Answer, Refused, refused
@@ -95,6 +96,26 @@ def stop(d: Decision, target: ActorId, note: str, reason: str = "cancel") -> boo
     return True
 
 
+def drain(d: Decision, by: str) -> bool:
+    """Start nothing more, by order; false if that was ordered before."""
+    if d.state.draining is not None and d.state.draining.ordered:
+        return False
+    d.note(f.DrainBegan(at=d.at, by=by, ordered=True))
+    return True
+
+
+def stop_all(d: Decision, by: str) -> None:
+    """End everything now, in order; whoever is ending gently is pressed harder."""
+    if not d.state.stop_ordered:
+        d.note(f.StopOrdered(at=d.at, by=by))
+    for actor in list(d.state.actors.values()):
+        if actor.phase is Phase.QUEUED and actor.parent is None:
+            continue  # nobody has asked for it but the manifest: it is told as not started
+        stopped = stop(d, actor.spec.id, f"stopped by {by}", "stop")
+        if not stopped and actor.stopping and actor.stopping.rung in {e.Rung.CLOSE_STDIN, e.Rung.INTERRUPT}:
+            d.climb(actor.spec.id)
+
+
 # --- pause and continue -----------------------------------------------------------------------------------------------
 
 
@@ -106,6 +127,8 @@ def pause(d: Decision, target: ActorId, mode: Literal["cancel", "freeze"], *, by
             d.note(t.ActorFrozen(**d.about(target), by=by))
             d.ask(e.Freeze(actor=target, attempt=actor.attempt))
             return None
+        case Phase.WORKING | Phase.FROZEN if mode == "cancel" and d.state.draining is not None:
+            return refused("draining", f"the run is draining: {target} could never go on; freeze it, or cancel it")
         case Phase.WORKING | Phase.FROZEN if mode == "cancel":
             d.begin_end(target, "pause", f"paused by {by}")
             return None
@@ -131,9 +154,6 @@ def go_on(d: Decision, target: ActorId, prompt: str, *, by: str, redirects: bool
         return _conflict(f"{target} is still being paused; try again in a moment")
     if actor.phase is not Phase.PAUSED:
         return _conflict(f"worker not paused: {target} is {tree.state_word(actor)}")
-    if d.state.draining is not None:  # it would wait for its start for ever, and whoever waits for it would too
-        message = f"run is draining: {target} is not started again ({d.state.draining.by}); what it has done is kept"
-        return refused("draining", message)
     d.note(t.ActorContinued(**d.about(target), prompt=prompt, by=by, redirects=redirects))
     return None
 

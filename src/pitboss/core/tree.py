@@ -7,7 +7,7 @@ leads a layer of its own and is a member of its parent's. A flat run has one lay
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from pitboss.core.actor import FLAT as FLAT
 from pitboss.core.actor import layer_of as layer_of
@@ -152,6 +152,31 @@ _OUTCOMES = {
     Status.APPROVAL_REJECTED: "approval_rejected",
     Status.APPROVAL_TIMED_OUT: "approval_timed_out",
 }
+
+
+Stage = Literal["pending", "spawning", "running", "paused", "frozen", "ending", "done"]
+"""Where an actor stands, in the words of the operators' socket."""
+
+
+def stage_of(actor: Actor) -> Stage:
+    """Where an actor stands, for operators."""
+    match actor.phase:
+        case Phase.QUEUED | Phase.PREPARING:
+            return "pending"
+        case Phase.STARTING:
+            return "spawning"
+        case Phase.WORKING:
+            return "running"
+        case Phase.FROZEN:
+            return "frozen"
+        case Phase.PAUSED:
+            return "paused"
+        case Phase.STOPPING:
+            return "paused" if actor.is_pausing else "ending"
+        case Phase.FINISHING:
+            return "ending"
+        case _:
+            return "done"
 
 
 def state_word(actor: Actor) -> str:

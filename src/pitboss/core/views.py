@@ -12,6 +12,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from pitboss.core import layers, tree, words
+from pitboss.core.actor import OUR_TOOLS
 from pitboss.core.state import Actor, Asked, RunState, Wait
 from pitboss.model.records import RunRecord, TaskRecord
 from pitboss.model.run import ActorId, Phase, Role, Status, Usage
@@ -19,7 +20,6 @@ from pitboss.model.tree import ForActors
 from pitboss.model.views import ActorView, ApprovalView, RunView
 
 __all__ = [
-    "OUR_TOOLS",
     "ActorView",
     "RunView",
     "Views",
@@ -30,9 +30,6 @@ __all__ = [
     "run_view",
     "task_record",
 ]
-
-OUR_TOOLS = "mcp__pitboss__"
-"""How the real names of our own tools begin; left out where what an actor does is told in a phrase."""
 
 LONGEST_LINE = 200
 """So many characters of a prompt, or of what a request is about, are in a view: more than a row has room for."""

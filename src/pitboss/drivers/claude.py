@@ -24,8 +24,10 @@ from pitboss.model.effects import (
     Emit,
     Freeze,
     Interrupt,
+    JudgeDeeds,
     Press,
     ProbeClaude,
+    SetModel,
     StartSession,
     Tell,
     Thaw,
@@ -101,6 +103,18 @@ class ClaudeSessions:
         live = self._live.get((effect.actor, effect.attempt))
         if live is not None:
             live.interrupt()
+
+    async def set_model(self, effect: SetModel, _emit: Emit) -> None:
+        """Have a session use another model from its next request on."""
+        live = self._live.get((effect.actor, effect.attempt))
+        if live is not None:
+            live.set_model(effect.model)
+
+    async def judge(self, effect: JudgeDeeds, _emit: Emit) -> None:
+        """Have the tool calls of a session put to the run from now on, or no longer."""
+        live = self._live.get((effect.actor, effect.attempt))
+        if live is not None:
+            live.judged = effect.judged
 
     async def freeze(self, effect: Freeze, _emit: Emit) -> None:
         """Have the processes of a session stand still."""

@@ -60,6 +60,8 @@ class LiveSession:
             tools_for(session.role, allow_subleads=session.spawns_subleads, path_b=session.asks_permission)
         )
         self._mint = mint
+        self.judged = session.judged
+        """Its tool calls are put to the run before they are made."""
         self._frozen = False
         self._deeds: dict[str, wire.ToolAsked | wire.PermissionAsked] = {}
         """Tool calls that wait for the run's word."""
@@ -175,6 +177,10 @@ class LiveSession:
         """Say something to the model: it begins a turn, or is woven into the one that runs."""
         self._say(self._talk.prompt(text))
 
+    def set_model(self, model: str) -> None:
+        """Use another model from the next request on."""
+        self._say(self._talk.set_model(model))
+
     def interrupt(self) -> None:
         """End the turn, not the session."""
         self._say(self._talk.interrupt())
@@ -250,7 +256,7 @@ class LiveSession:
                 self._emit(s.SessionReady(**self._about(), claude_version=version))
             case wire.Refused():
                 self.press(Rung.TERM)
-            case wire.ToolAsked() if not self._session.judged:
+            case wire.ToolAsked() if not self.judged:
                 self._say(self._talk.allow(event.request_id))
                 self._called(event)
             case wire.PermissionAsked() if not self._session.asks_permission:

@@ -110,7 +110,8 @@ class AnswerDeed(Effect, frozen=True, kw_only=True):
 class AnswerOrder(Effect, frozen=True, kw_only=True):
     """Tell an operator what came of an order."""
 
-    order_id: str
+    reply_to: str
+    """``OrderGiven.reply_to``."""
     answer: Answer | Refused
 
 
@@ -127,6 +128,22 @@ class Interrupt(Effect, frozen=True, kw_only=True):
 
     actor: ActorId
     attempt: int
+
+
+class SetModel(Effect, frozen=True, kw_only=True):
+    """Have an actor's session use another model from its next request on."""
+
+    actor: ActorId
+    attempt: int
+    model: str
+
+
+class JudgeDeeds(Effect, frozen=True, kw_only=True):
+    """Have every tool call of an actor put to the run before it is made, or no longer."""
+
+    actor: ActorId
+    attempt: int
+    judged: bool
 
 
 class Freeze(Effect, frozen=True, kw_only=True):

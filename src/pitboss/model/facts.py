@@ -3,7 +3,8 @@
 Evolution rules: a field once written is never renamed or given another meaning; a new field has a default;
 a new kind is a new class. A reader that meets an unknown kind stops with a clear message.
 The journal's envelope adds the sequence number and the cause; see ``journal.log``.
-``model.tree_facts`` has those that only a tree and its store bring about; here is the list of all.
+``model.tree_facts`` has those that only a tree and its store bring about, ``model.approval_facts`` and
+``model.order_facts`` those of approvals and of orders; here is the list of all.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import msgspec
 
 from pitboss.model import approval_facts as approvals
+from pitboss.model import order_facts as orders
 from pitboss.model import tree_facts as tree
 from pitboss.model.effects import Rung
 from pitboss.model.fact import ActorFact as ActorFact
@@ -347,6 +349,7 @@ RunFact = (
     | NewsIgnored
     | RunEnded
     | tree.SharedFact
+    | orders.OrderFact
 )
 """Facts about the run as a whole."""
 
@@ -374,6 +377,7 @@ AnyActorFact = (
     | ActorSettled
     | tree.TreeFact
     | approvals.ApprovalFact
+    | orders.ModelSet
 )
 """Facts about one attempt of one actor."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from pitboss.model.calls import AnyCall
+from pitboss.model.orders import AnyOrder
 from pitboss.model.run import ActorId, Certificate, Failure, Heard, ResumeScope, RunSpec, SetAside, TurnResult, Usage
 from pitboss.model.tree import CallId
 
@@ -63,17 +64,11 @@ class Tick(Signal, frozen=True, kw_only=True):
     """A deadline has been reached."""
 
 
-class Drain(Signal, frozen=True, kw_only=True):
-    """An order: start nothing more, let what runs end."""
-
-    by: str
-    """Who ordered it, such as ``SIGINT``."""
-
-
 class Stop(Signal, frozen=True, kw_only=True):
-    """An order: stop everything now."""
+    """The system wants us to end: stop everything now, in order."""
 
     by: str
+    """What it has said, such as ``SIGTERM``."""
 
 
 class Interrupted(Signal, frozen=True, kw_only=True):
@@ -170,21 +165,18 @@ class DeedAsked(Report, frozen=True, kw_only=True):
     """The agent's own settings ask, after the policy has let the call pass."""
 
 
-class ApprovalAnswered(Signal, frozen=True, kw_only=True):
-    """An order: how a request is answered."""
+class OrderGiven(Signal, frozen=True, kw_only=True):
+    """An operator orders something."""
 
-    request_id: str
-    approved: bool
-    by: str = "operator"
+    order: AnyOrder
     via: str = ""
     """Who that is on this machine, and with what program."""
-    comment: str | None = None
-    reason: str | None = None
-    edited_summary: str | None = None
     order_id: str = ""
-    """What the one who gives it knows it by."""
+    """What the one who gives it knows it by: given again under this id, it is not carried out again."""
+    reply_to: str = ""
+    """By what the one who waits for the answer is found; empty if nobody does."""
     absent: bool = False
-    """No dispatcher lives: whoever asked is gone, and hears the answer when it asks again."""
+    """No dispatcher lives: only what is to be remembered can be ordered."""
 
 
 class CallMade(Report, frozen=True, kw_only=True):
@@ -309,14 +301,13 @@ RunSignal = (
     Opened
     | Reopened
     | Tick
-    | Drain
     | Stop
     | Interrupted
     | GuardianUp
     | GuardianDown
     | ClaudeProbed
     | JournalRefused
-    | ApprovalAnswered
+    | OrderGiven
     | ArtifactFailed
     | ArtifactWritten
     | EffectFailed

@@ -1,9 +1,7 @@
 """The operators' door to a run at work: orders in, answers and events out, over a socket for its owner alone.
 
-Clients are bounded by construction: what a client has still to be told is not queued but found by comparing what it
-was shown with how things stand, its orders are taken one after another, and one that does not read is dropped. Nothing
-a client sends or leaves undone reaches the run but a signal. Called by ``compose`` around the loop, which posts the
-signals and whose watcher and hand this is.
+Who may come in, and how many; what is said to each is ``operators``'s. Nothing a client sends or leaves undone reaches
+the run but a signal. Called by ``compose`` around the loop, which posts the signals and whose watcher and hand this is.
 """
 
 from __future__ import annotations
@@ -12,9 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import assert_never
 
-from pitboss import __version__
 from pitboss.core.state import Asked, RunState
 from pitboss.drivers.peer import Peer, cookies_of, peer_of
 from pitboss.engine.ids import mint_session_id
@@ -22,27 +18,32 @@ from pitboss.errors import WorldError
 from pitboss.journal.rundir import RunDir
 from pitboss.model.answers import Answer, Refused, refused
 from pitboss.model.effects import AnswerOrder, Emit
+from pitboss.model.orders import AnyOrder
 from pitboss.model.run import RunSpec
-from pitboss.model.signals import ApprovalAnswered
+from pitboss.model.signals import OrderGiven
+from pitboss.services.happenings import Happenings
 from pitboss.services.mcp import Seats
+from pitboss.services.operators import Operator
 from pitboss.services.place import Place, claim, temp_folders
-from pitboss.wire import control as wire
+from pitboss.services.showing import Showing
+from pitboss.wire.control import LONGEST_LINE
 
 __all__ = ["MOST_CLIENTS", "Control"]
 
 MOST_CLIENTS = 64
 """So many operators may be connected at once."""
 
-HELLO_SECS = 10.0
-"""How long a client may take to say hello."""
+AT_THE_DOOR = 2 * MOST_CLIENTS
+"""So many connections may be open at once, those included who have said nothing yet; more are hung up on."""
+
+EVENTS_EVERY_SECS = 0.05
+"""What has happened is looked for at most this often; a request for approval is told at once."""
 
 PATIENCE_SECS = 30.0
 """How long a client may leave what it was sent unread; then it is dropped, and may come again."""
 
 CLOSING_SECS = 1.0
 """How long clients are given to read the last of it when the run has ended."""
-
-_LONGEST_VERSION = 80
 
 
 class Control:
@@ -56,6 +57,7 @@ class Control:
         on_warning: Callable[[str], None],
         seats: Seats,
         *,
+        cursor: Callable[[], int],
         runtime_dir: str = "",
         temp: Sequence[str] | None = None,
         patience_secs: float = PATIENCE_SECS,
@@ -68,20 +70,25 @@ class Control:
             clock: What time it is.
             on_warning: Told if operators cannot reach the run.
             seats: What operators are given seats from.
+            cursor: The number of the last fact that is in the state which is seen.
             runtime_dir: ``XDG_RUNTIME_DIR``.
             temp: Folders for short-lived things; the system's own if not given.
             patience_secs: How long a client may leave unread what it was sent.
         """
         self.run = run
-        self.spec = spec
-        self.clock = clock
-        self.seats = seats
+        self.state = RunState(run=spec)
         self.patience_secs = patience_secs
-        self.asked: Mapping[str, Asked] = {}
-        """Every request for approval so far, by its id."""
-        self.workers: Sequence[str] = ()
         self.over = False
         """The run has ended: the last is said, then everyone leaves."""
+        self.happenings = Happenings()
+        self.showing = Showing(self._ring_subscribers)
+        self._clock = clock
+        self._cursor = cursor
+        self._seats = seats
+        self._post: Emit | None = None
+        self._floor: Operator | None = None
+        """The newest of those who mind others."""
+        self._look: asyncio.TimerHandle | None = None
         self._on_warning = on_warning
         self._runtime_dir = runtime_dir
         self._temp = temp_folders() if temp is None else temp
@@ -89,7 +96,7 @@ class Control:
         self._known = asyncio.Event()
         """Set once there is a state on disk; until then nobody is served."""
         self._ending = asyncio.Event()
-        self._clients: dict[_Client, asyncio.Task[None]] = {}
+        self._clients: dict[Operator, asyncio.Task[None]] = {}
         self._orders: dict[str, asyncio.Future[Answer | Refused]] = {}
 
     @asynccontextmanager
@@ -103,7 +110,8 @@ class Control:
         if place is None:
             yield
             return
-        keeper = asyncio.create_task(self._keep(place, post), name="control")
+        self._post = post
+        keeper = asyncio.create_task(self._keep(place), name="control")
         try:
             yield
         finally:
@@ -132,72 +140,113 @@ class Control:
 
     def see(self, state: RunState) -> None:
         """Take the new state; clients are told what is new in it for them."""
-        lead = state.spec.tree.lead.id if state.spec.tree else None
-        self.workers = [name for name, actor in state.actors.items() if actor.parent in {None, lead}]
+        asks = state.approvals is not self.state.approvals
+        self.state = state
         self._known.set()
-        if state.approvals is not self.asked:
-            self.asked = state.approvals
-            for client in self._clients:
-                client.bell.set()
+        self.showing.see(state, self._cursor())
+        if asks:
+            self._look_again()
+        elif self._look is None and self._clients:
+            self._look = asyncio.get_running_loop().call_later(EVENTS_EVERY_SECS, self._look_again)
+
+    def _look_again(self) -> None:
+        """See what has happened, and have everyone told."""
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        self.happenings.take(self.state)
+        for client in self._clients:
+            client.bell.set()
+
+    def _ring_subscribers(self) -> None:
+        watching = [client for client in self._clients if client.subscribed]
+        for client in watching:
+            client.bell.set()
+        if not watching:
+            self.showing.rest()
 
     async def answer(self, effect: AnswerOrder, _emit: Emit) -> None:
         """Tell whoever gave an order what came of it; one who has left needs nothing."""
-        waiting = self._orders.pop(effect.order_id, None)
+        waiting = self._orders.pop(effect.reply_to, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(effect.answer)
 
     # clients
 
-    async def order(self, post: Emit, make: Callable[[str], ApprovalAnswered]) -> Answer | Refused:
+    @property
+    def asked(self) -> Mapping[str, Asked]:
+        """Every request for approval so far, by its id."""
+        return self.state.approvals
+
+    async def order(self, order: AnyOrder, via: str, order_id: str) -> Answer | Refused:
         """Give the run an order and wait for what comes of it."""
-        if self.over:
+        if self.over or self._post is None:
             return _GONE
         name = mint_session_id()
         waiting: asyncio.Future[Answer | Refused] = asyncio.get_running_loop().create_future()
         self._orders[name] = waiting
         try:
-            post(make(name))
+            self._post(OrderGiven(at=self._clock(), order=order, via=via, order_id=order_id, reply_to=name))
             return await waiting
         finally:
             self._orders.pop(name, None)
 
-    async def _keep(self, place: Place, post: Emit) -> None:
+    async def give_seat(self, actor: str, via: str) -> Answer | Refused:
+        """Give an operator a seat beside an actor."""
+        return await self._seats.give(actor, via)
+
+    def take_the_floor(self, operator: Operator) -> None:
+        """Have a client that minds others be the one that is told everything, as in Pitboss 0.9."""
+        if self._floor is not None:
+            self._floor.superseded = True
+            self._floor.bell.set()
+        self._floor = operator
+
+    async def _keep(self, place: Place) -> None:
         """Let clients in until the end; then have them leave. A door that breaks is no reason to end the run."""
         try:
-            await self._let_in(place, post)
+            await self._let_in(place)
         except Exception as problem:  # noqa: BLE001 - the wall between the door and the run
             self._on_warning(f"operators cannot reach this run any more: {type(problem).__name__}: {problem}")
 
-    async def _let_in(self, place: Place, post: Emit) -> None:
+    async def _let_in(self, place: Place) -> None:
         async with asyncio.TaskGroup() as group:
 
             def enter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                client = _Client(self, post, reader, writer)
+                if len(self._clients) >= AT_THE_DOOR:
+                    writer.transport.abort()
+                    return
+                client = Operator(self, reader, writer)
+                self.happenings.take(self.state)  # whoever comes is told everything
                 task = group.create_task(self._serve(client, writer), name="operator")
                 self._clients[client] = task
-                task.add_done_callback(lambda _: self._clients.pop(client))
+                task.add_done_callback(lambda _: self._left(client))
 
-            server = await asyncio.start_unix_server(enter, sock=place.listener, limit=wire.LONGEST_LINE)
+            server = await asyncio.start_unix_server(enter, sock=place.listener, limit=LONGEST_LINE)
             try:
                 await self._ending.wait()
             finally:
                 server.close()
             await self._see_them_out()
 
+    def _left(self, client: Operator) -> None:
+        self._clients.pop(client)
+        if self._floor is client:
+            self._floor = None
+
     async def _see_them_out(self) -> None:
         self.over = True
+        self._look_again()
         for waiting in self._orders.values():
             if not waiting.done():
                 waiting.set_result(_GONE)
-        for client in self._clients:
-            client.bell.set()
         tasks = list(self._clients.values())
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=CLOSING_SECS)
             for task in late:
                 task.cancel()
 
-    async def _serve(self, client: _Client, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, client: Operator, writer: asyncio.StreamWriter) -> None:
         """One client from its coming to its leaving; whatever goes wrong with it is its own affair."""
         try:
             await self._known.wait()
@@ -230,149 +279,3 @@ class Control:
 
 
 _GONE = refused("unavailable", "the dispatcher has ended before it could answer; ask again")
-
-
-class _Client:
-    """One connection."""
-
-    def __init__(
-        self, control: Control, post: Emit, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self.bell = asyncio.Event()
-        """Rung when there may be news."""
-        self._control = control
-        self._post = post
-        self._reader = reader
-        self._writer = writer
-        self._pen = asyncio.Lock()
-        self._turn = asyncio.Lock()
-        """Held while an order is being carried out."""
-        self._shown: set[str] = set()
-        """Requests it was shown and has not seen answered."""
-        self._via = ""
-
-    async def serve(self, peer: Peer | None) -> None:
-        """Say hello, then obey and tell until either side has enough."""
-        async with asyncio.timeout(HELLO_SECS):
-            line = await self._next_line()
-        if line is None:
-            return
-        # Only now: one who is refused before it has spoken meets a closed door, and not the reason why.
-        if (refusal := await self._control.refusal(peer)) is not None:
-            await self.say(wire.failed("hello", refusal))
-            return
-        if not await self._greet(line, peer):
-            return
-        async with asyncio.TaskGroup() as pair:
-            work = {pair.create_task(self._listen()), pair.create_task(self._tell())}
-            await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
-            for task in work:
-                task.cancel()
-
-    async def say(self, line: bytes) -> None:
-        """Send a line; a client that leaves too much unread for too long is given up.
-
-        Raises:
-            TimeoutError: It does not read.
-        """
-        async with self._pen:
-            self._writer.write(line)
-            async with asyncio.timeout(self._control.patience_secs):
-                await self._writer.drain()
-
-    async def _greet(self, line: bytes, peer: Peer | None) -> bool:
-        op = wire.parse(line)
-        match op:
-            case wire.Hello(client_version=version):
-                program = "".join(char for char in version if char.isprintable())[:_LONGEST_VERSION]
-                self._via = " with ".join(filter(None, [peer.user if peer else "", program]))
-                spec = self._control.spec
-                kind: wire.RunKind = "hierarchical" if spec.tree else "flat"
-                rules = spec.policy.rules
-                await self.say(wire.hello_event(__version__, spec.run_id, kind, self._control.workers, rules))
-                return True
-            case str():
-                await self.say(wire.failed("hello", op))
-            case _:
-                await self.say(wire.failed(wire.name_of(op), "expected hello as first message"))
-        return False
-
-    # what it wants
-
-    async def _listen(self) -> None:
-        while (line := await self._next_line()) is not None:
-            async with self._turn:
-                await self.say(await self._obey(line))
-        await self._catch_up()
-
-    async def _next_line(self) -> bytes | None:
-        """The next line, ``None`` when no more can come: it is gone, or has sent a line without an end."""
-        try:
-            return await self._reader.readuntil(b"\n")
-        except asyncio.IncompleteReadError as rest:
-            return rest.partial or None
-        except asyncio.LimitOverrunError:
-            await self.say(wire.failed("parse_error", f"parse error: a line has more than {wire.LONGEST_LINE} bytes"))
-            return None
-
-    async def _obey(self, line: bytes) -> bytes:
-        op = wire.parse(line)
-        match op:
-            case str():
-                return wire.failed(wire.tag_of(line), op)
-            case wire.Hello():
-                return wire.acked("hello", Answer({}))
-            case wire.ListApprovals():
-                waiting = (one.approval for one in self._control.asked.values() if one.ruling is None)
-                return wire.approvals_snapshot(waiting)
-            case wire.Approve():
-                return await self._approve(op)
-            case wire.GiveSeat(actor_id=name):
-                given = await self._control.seats.give(name, self._via)
-                return wire.acked("give_seat", given) if isinstance(given, Answer) else wire.failed("give_seat", given)
-            case _:
-                assert_never(op)
-
-    async def _approve(self, op: wire.Approve) -> bytes:
-        answer = await self._control.order(
-            self._post,
-            lambda order_id: ApprovalAnswered(
-                at=self._control.clock(),
-                request_id=op.request_id,
-                approved=op.approved,
-                via=self._via,
-                comment=op.comment,
-                reason=op.reason,
-                edited_summary=op.edited_summary,
-                order_id=order_id,
-            ),
-        )
-        return wire.acked("approve", answer) if isinstance(answer, Answer) else wire.failed("approve", answer)
-
-    # what it is told
-
-    async def _tell(self) -> None:
-        while not self._control.over:
-            self.bell.clear()
-            await self._catch_up()
-            await self.bell.wait()
-        await self._catch_up()
-        async with self._turn:
-            pass  # the order it has given is still answered
-
-    async def _catch_up(self) -> None:
-        """Say everything that it does not know yet."""
-        while (event := self._news()) is not None:
-            await self.say(event)
-
-    def _news(self) -> bytes | None:
-        asked = self._control.asked
-        for name in self._shown:
-            if (ruling := asked[name].ruling) is not None:
-                self._shown.remove(name)
-                return wire.approval_resolved(asked[name].approval, ruling)
-        for name, one in asked.items():
-            if one.ruling is None and name not in self._shown:
-                self._shown.add(name)
-                return wire.approval_request(one.approval)
-        return None

@@ -154,7 +154,7 @@ class Seats:
 
     def see(self, state: RunState) -> None:
         """Take the new state: who has ended has no seat any more, and what was asked in its name has no answer."""
-        self.actors = state.actors
+        self.actors, self.spec = state.actors, state.spec
         for name in set(self._tokens.values()):
             if self.actors[name].status is not None:
                 self._revoke(name)

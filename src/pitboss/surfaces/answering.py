@@ -19,6 +19,7 @@ from pitboss.surfaces import words
 from pitboss.surfaces.client import Run, RunClient
 from pitboss.surfaces.notice import command, waiting
 from pitboss.wire import control as wire
+from pitboss.wire import control_events as events
 
 __all__ = ["answer", "find_request", "list_json", "list_lines"]
 
@@ -36,7 +37,7 @@ _FALLBACKS = {"auto_reject": "then it is rejected", "auto_approve": "then it is 
 
 def list_json(run: Run) -> str:
     """An array of what waits, as on the control socket."""
-    shapes = [wire.approval_shape(asked) for asked in waiting(run)]
+    shapes = [events.approval_shape(asked) for asked in waiting(run)]
     return msgspec.json.format(msgspec.json.encode(shapes), indent=2).decode()
 
 

@@ -15,10 +15,12 @@ from pitboss.core.story import Recorded, story
 from pitboss.core.words import NO_NAMES
 from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
+from pitboss.model import order_facts as of
 from pitboss.model import tree_facts as t
 from pitboss.model.effects import Rung
 from pitboss.model.run import ActorId, Certificate, Usage
 from pitboss.surfaces import words
+from pitboss.surfaces.chronicle_orders import about_an_order
 from pitboss.surfaces.chronicle_tree import about_an_approval, about_shared, about_the_tree
 
 __all__ = ["sentence", "story_json", "story_lines"]
@@ -121,6 +123,8 @@ def _about_the_run(fact: f.RunFact) -> str:  # noqa: C901 - a flat match
             return f"the run ended{' early' if fact.was_interrupted else ''}, exit code {fact.exit_code}"
         case t.StoreWritten() | t.StoreRemoved() | t.LeaseTaken() | t.LeaseOver():
             return about_shared(fact)
+        case of.OrderTaken() | of.PolicyReplaced() | of.LimitsChanged():
+            return about_an_order(fact)
         case _:
             assert_never(fact)
 
@@ -179,6 +183,8 @@ def _about_an_actor(fact: f.AnyActorFact) -> str:  # noqa: C901 - a flat match, 
             return f"settled as {fact.status}{f': {said}' if said else ''}{note}"
         case a.ApprovalRequested() | a.ApprovalTakenUp() | a.ApprovalDecided():
             return about_an_approval(fact)
+        case of.ModelSet(model=model):
+            return f"it goes on with {model}"
         case _:
             return about_the_tree(fact)
 

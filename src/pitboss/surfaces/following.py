@@ -19,7 +19,7 @@ from pitboss.model.views import RunView
 from pitboss.surfaces import operator
 from pitboss.surfaces.found import Journal, Run
 from pitboss.wire import views as wire
-from pitboss.wire.control import parse_event
+from pitboss.wire.control_events import parse_event
 from pitboss.wire.lines import LineSplitter
 
 __all__ = ["Closing", "Following", "follow_old"]

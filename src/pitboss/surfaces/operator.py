@@ -16,6 +16,7 @@ from pitboss import __version__
 from pitboss.errors import WorldError
 from pitboss.journal.rundir import RunDir
 from pitboss.wire import control as wire
+from pitboss.wire import control_events as events
 
 __all__ = ["ANSWER_SECS", "CLIENT", "Event", "connect", "places", "tell"]
 
@@ -81,11 +82,13 @@ def connect(run: RunDir) -> socket.socket | None:
 
 
 def _converse(connection: socket.socket, order: wire.Op) -> Event | None:
-    connection.sendall(wire.encode_op(wire.Hello(client_version=CLIENT)) + wire.encode_op(order))
-    wanted = {"op_acked", "op_failed", "op_unknown", "approvals_snapshot"}
+    connection.sendall(
+        wire.encode_op(wire.Hello(client_version=CLIENT, capabilities=(wire.SEVERAL,))) + wire.encode_op(order)
+    )
+    wanted = {"op_acked", "op_failed", "op_unknown", "op_unknown_state", "approvals_snapshot", "workers_snapshot"}
     with connection.makefile("rb") as lines:
         for line in lines:
-            event = wire.parse_event(line)
+            event = events.parse_event(line)
             if event is None:
                 raise WorldError("what answers on the run's control socket is no Pitboss")
             if event["event"] in wanted:

@@ -111,7 +111,7 @@ class Story:
         self.state = self.last.state
         self.facts += self.last.facts
         self.effects += self.last.effects
-        check_laws(self.state)
+        check_laws(self.state, before)
         check_rebuild(before, self.last)
         return self.last
 
@@ -276,33 +276,44 @@ class Story:
         self.gone(name, code=1, failure=failure or Failure(kind="unknown", message="broke"))
 
 
-def check_laws(state: RunState) -> None:
-    """Assert every law that the state alone can show."""
+def check_laws(state: RunState, before: RunState | None = None) -> None:
+    """Assert every law that the state alone can show; ``before`` is what led to it.
+
+    A cap or a budget can be lowered while more is used: then that may stay, and not grow.
+    """
     if state.run is None:
         return
+    before = state if before is None or before.run is None else before
     actors = state.actors.values()
     live = [actor for actor in actors if actor.phase in lifecycle.HOLDS_SLOT]
     starting = [actor for actor in actors if actor.phase in lifecycle.IN_FLIGHT]
     assert {actor.spec.id for actor in live} == set(state.live), "the index of live actors is wrong"
     assert [actor.spec.id for actor in actors if actor.phase is Phase.QUEUED] == list(state.waiting)
     assert {actor.spec.id for actor in actors if actor.phase is Phase.SETTLED} == set(state.order)
-    assert state.run.tree is not None or len(live) <= state.run.max_parallel, "law 7: more live actors than the cap"
+    cap = max(state.run.max_parallel, len(before.live))
+    assert state.run.tree is not None or len(live) <= cap, "law 7: more live actors than the cap"
     assert len(starting) <= state.run.max_starts, "law 7: more starts in flight than the limit"
     worktrees = [actor.worktree.path for actor in state.actors.values() if actor.worktree and actor in live]
     assert len(worktrees) == len(set(worktrees)), "law 1: two live actors in one worktree"
     for actor in state.actors.values():
         _check_actor(actor)
     if state.run.tree is not None:
-        _check_tree(state)
+        _check_tree(state, before)
     elif state.run.budget_usd is not None:
-        held = sum(actor.allotment_usd or 0.0 for actor in live)
-        spent = sum(actor.cost_usd or 0.0 for actor in state.actors.values() if actor not in live)
         # Each attempt may pass its share by one call; of past attempts only the sum is known.
         over = sum(max(0.0, (actor.cost_usd or 0.0) - (actor.allotment_usd or 0.0)) for actor in state.actors.values())
-        assert held + spent <= state.run.budget_usd + over + 1e-9, "law 6: more promised than there is"
+        most = max(state.run.budget_usd, _promised(before))
+        assert _promised(state) <= most + over + 1e-9, "law 6: more promised than there is"
 
 
-def _check_tree(state: RunState) -> None:
+def _promised(state: RunState) -> float:
+    """Money of a flat run that live actors hold, and that ended ones have spent."""
+    live = set(state.live)
+    held = sum(actor.allotment_usd or 0.0 for actor in state.live_actors)
+    return held + sum(actor.cost_usd or 0.0 for actor in state.actors.values() if actor.spec.id not in live)
+
+
+def _check_tree(state: RunState, before: RunState) -> None:
     """The laws of a tree: caps, the ledger, nobody orphaned, nobody left waiting for what has come about."""
     live = [actor for actor in state.actors.values() if actor.phase not in tree.OVER]
     for role, most in (("worker", state.tree.max_total_workers), ("sublead", state.tree.max_subleads)):
@@ -310,7 +321,8 @@ def _check_tree(state: RunState) -> None:
     for layer in [actor for actor in state.actors.values() if actor.role in {"lead", "sublead"}]:
         pool = tree.pool_of(state, layer.spec.id)
         cap, money = tree.worker_cap(state, pool), ledger.account(state, pool)
-        assert cap is None or tree.live_workers(state, pool) <= cap, "law 7: more workers than the cap"
+        most = cap if cap is None else max(cap, tree.live_workers(before, pool) if pool in before.actors else 0)
+        assert most is None or tree.live_workers(state, pool) <= most, "law 7: more workers than the cap"
         assert money.spent >= 0, "law 6: a layer has earned money"
     total = sum(actor.all_cost_usd or 0.0 for actor in state.actors.values())
     leader = tree.root(state)

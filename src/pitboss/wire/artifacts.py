@@ -37,6 +37,7 @@ __all__ = [
     "encode_run",
     "encode_task",
     "encode_tasks",
+    "public_failure",
 ]
 
 PREVIEW_CHARS = 200
@@ -215,7 +216,7 @@ def _public_task(record: TaskRecord) -> PublicTask:
         approvals_approved=record.approvals_approved,
         approvals_rejected=record.approvals_rejected,
         model=record.model,
-        failure_reason=None if record.failure is None else _public_failure(record.failure),
+        failure_reason=None if record.failure is None else public_failure(record.failure),
         cost_usd=record.cost_usd,
         set_aside=record.set_aside,
         note=record.note or None,
@@ -272,7 +273,8 @@ def _note(public: PublicTask) -> str:
     return public.note or ""
 
 
-def _public_failure(failure: Failure) -> PublicFailure:
+def public_failure(failure: Failure) -> PublicFailure:
+    """A failure in the words of the public record."""
     kind = _PUBLIC_KINDS[failure.kind]
     resets_at = None if failure.resets_at is None else to_timestamp(failure.resets_at)
     return PublicFailure(

@@ -1,58 +1,109 @@
-"""The operators' protocol: one JSON object a line, ``op`` towards the run, ``event`` towards the operator.
+"""The operators' protocol, towards the run: one JSON object a line, ``op`` says what is wanted.
 
-The shapes are those of Pitboss 0.9's control socket; what is ours is added. Pure: bytes in, words out, and back.
-Called by ``services.control`` and by ``surfaces`` that give orders.
+The ops are those of Pitboss 0.9's control socket; what is ours is added, as ops or as keys that may be left out. What
+a run says is ``wire.control_events``'s. Pure: bytes in, words out, and back. Called by ``services`` and by
+``surfaces`` that give orders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 import msgspec
 
-from pitboss.model.answers import Answer, Refused
-from pitboss.model.approvals import Approval, Decision, Proposal
-from pitboss.model.run import Rule
-from pitboss.wire.scalars import to_json, to_plain, to_timestamp
+from pitboss.model import orders as o
+from pitboss.model.run import ActorId, ApprovalAction, ApprovalCategory, Role, Rule
+from pitboss.wire.scalars import to_json
 
 __all__ = [
     "LONGEST_LINE",
+    "SEVERAL",
+    "AboutActor",
+    "AboutOne",
     "Approve",
+    "CancelRun",
+    "CancelWorker",
+    "ContinueWorker",
+    "Drain",
     "GiveSeat",
     "Hello",
     "ListApprovals",
+    "ListWorkers",
+    "NoteWorker",
     "Op",
-    "RunKind",
-    "acked",
-    "approval_request",
-    "approval_resolved",
-    "approval_shape",
-    "approvals_snapshot",
-    "encode",
+    "OrderOp",
+    "PauseWorker",
+    "RepromptWorker",
+    "RuleMatch",
+    "SetLimits",
+    "SetModel",
+    "Subscribe",
+    "UpdatePolicy",
+    "WireRule",
     "encode_op",
-    "failed",
-    "hello_event",
     "name_of",
+    "order_of",
     "parse",
-    "parse_event",
     "tag_of",
+    "wire_rule",
 ]
 
 LONGEST_LINE = 1 << 20
 """So many bytes a line from an operator may have."""
 
-RunKind = Literal["flat", "hierarchical"]
+SEVERAL = "several"
+"""The capability of a client that does not mind others: it is told everything however many come after it."""
 
 
 class _Op(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", omit_defaults=True):
-    """Base of all orders; keys that are not known are passed over, as ever."""
+    """Base of all ops; keys that are not known are passed over, as ever."""
+
+    order_id: str = ""
+    """Ours: what its giver knows it by; given again under this id, it is answered again and not carried out again."""
+
+
+class AboutOne(_Op, frozen=True, kw_only=True):
+    """Base of all ops about one actor."""
+
+    task_id: str
 
 
 class Hello(_Op, frozen=True, kw_only=True, tag="hello"):
     """The first line of every connection."""
 
     client_version: str
+    capabilities: tuple[str, ...] = ()
+    """Ours: what the client can do; ``several``."""
+
+
+class CancelWorker(AboutOne, frozen=True, kw_only=True, tag="cancel_worker"):
+    """Ends an actor, whichever, and everyone below it."""
+
+    reason: str = ""
+
+
+class CancelRun(_Op, frozen=True, kw_only=True, tag="cancel_run"):
+    """Ends everything."""
+
+    reason: str = ""
+
+
+class PauseWorker(AboutOne, frozen=True, kw_only=True, tag="pause_worker"):
+    """Has an actor stand still."""
+
+    mode: Literal["cancel", "freeze"] = "cancel"
+
+
+class ContinueWorker(AboutOne, frozen=True, kw_only=True, tag="continue_worker"):
+    """Lets an actor go on."""
+
+    prompt: str = "continue"
+
+
+class RepromptWorker(AboutOne, frozen=True, kw_only=True, tag="reprompt_worker"):
+    """Gives an actor another direction."""
+
+    prompt: str
 
 
 class Approve(_Op, frozen=True, kw_only=True, tag="approve"):
@@ -65,6 +116,40 @@ class Approve(_Op, frozen=True, kw_only=True, tag="approve"):
     reason: str | None = None
 
 
+class ListWorkers(_Op, frozen=True, kw_only=True, tag="list_workers"):
+    """Asks for all actors."""
+
+
+class RuleMatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a rule is about; a name that is not known is refused: it would make the rule match more than was meant."""
+
+    actor: str | None = None
+    category: ApprovalCategory | None = None
+    tool_name: str | None = None
+    cost_over: float | None = None
+    tool: str | None = None
+    args: dict[str, str] = {}
+    role: Role | None = None
+
+
+class WireRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One rule of the policy."""
+
+    action: ApprovalAction
+    match: RuleMatch = RuleMatch()
+    reason: str = ""
+
+
+class UpdatePolicy(_Op, frozen=True, kw_only=True, tag="update_policy"):
+    """Has other rules hold."""
+
+    rules: tuple[WireRule, ...]
+    default_action: ApprovalAction | None = None
+    """Ours: what holds for requests that no rule is about; left as it is if not given."""
+    version: int | None = None
+    """Ours: which rules are thought to be in force; if others are, nothing is changed."""
+
+
 class ListApprovals(_Op, frozen=True, kw_only=True, tag="list_approvals"):
     """Ours: asks for the requests that wait for an answer."""
 
@@ -75,16 +160,57 @@ class GiveSeat(_Op, frozen=True, kw_only=True, tag="give_seat"):
     actor_id: str
 
 
-Op: TypeAlias = Hello | Approve | ListApprovals | GiveSeat
+class NoteWorker(AboutOne, frozen=True, kw_only=True, tag="note_worker"):
+    """Ours: tells an actor something without interrupting it."""
+
+    text: str
+
+
+class SetModel(AboutOne, frozen=True, kw_only=True, tag="set_model"):
+    """Ours: has an actor go on with another model."""
+
+    model: str
+
+
+class SetLimits(_Op, frozen=True, kw_only=True, tag="set_limits"):
+    """Ours: changes a budget, a cap or a time-out; without ``task_id`` those of the run."""
+
+    task_id: str | None = None
+    budget_usd: float | None = None
+    max_workers: int | None = None
+    timeout_secs: int | None = None
+
+
+class Drain(_Op, frozen=True, kw_only=True, tag="drain"):
+    """Ours: starts nothing more, and lets what runs end."""
+
+    reason: str = ""
+
+
+class Subscribe(_Op, frozen=True, kw_only=True, tag="subscribe"):
+    """Ours: asks to be shown the run, and from then on what changes; see ``wire.views``."""
+
+    cursor: int | None = None
+    """Up to where the client knows it already."""
+    epoch: str = ""
+    """What was said beside that cursor."""
+    every_ms: int = 100
+    """Changes are told at most this often."""
+
+
+AboutActor: TypeAlias = CancelWorker | PauseWorker | ContinueWorker | RepromptWorker | NoteWorker | SetModel
+"""Ops about one actor, which their answers name."""
+
+OrderOp: TypeAlias = AboutActor | CancelRun | Drain | Approve | UpdatePolicy | SetLimits
+"""Ops that are orders to the run; the others only ask."""
+
+Op: TypeAlias = OrderOp | Hello | ListWorkers | ListApprovals | GiveSeat | Subscribe
 
 _ops: msgspec.json.Decoder[Op] = msgspec.json.Decoder(Op)
 
 
 class _Tag(msgspec.Struct, frozen=True):
     op: str
-
-
-# --- from an operator -------------------------------------------------------------------------------------------------
 
 
 def parse(line: bytes) -> Op | str:
@@ -96,7 +222,7 @@ def parse(line: bytes) -> Op | str:
 
 
 def name_of(op: Op) -> str:
-    """An order's name, as it stands on the wire."""
+    """An op's name, as it stands on the wire."""
     return str(op.__struct_config__.tag)
 
 
@@ -109,123 +235,58 @@ def tag_of(line: bytes) -> str:
 
 
 def encode_op(op: Op) -> bytes:
-    """An order as a line, newline included."""
+    """An op as a line, newline included."""
     return to_json(op) + b"\n"
 
 
-# --- from the run -----------------------------------------------------------------------------------------------------
+# --- orders -----------------------------------------------------------------------------------------------------------
 
 
-def encode(event: dict[str, object]) -> bytes:
-    """One line, newline included; what is ``None`` is left out."""
-    present = {key: value for key, value in event.items() if value is not None}
-    return to_json(to_plain(present)) + b"\n"
+def order_of(op: OrderOp) -> o.AnyOrder:
+    """What an op orders."""
+    match op:
+        case CancelWorker(task_id=name, reason=reason):
+            return o.CancelActor(actor=ActorId(name), reason=reason)
+        case PauseWorker(task_id=name, mode=mode):
+            return o.PauseActor(actor=ActorId(name), mode=mode)
+        case ContinueWorker(task_id=name, prompt=prompt):
+            return o.ContinueActor(actor=ActorId(name), prompt=prompt)
+        case RepromptWorker(task_id=name, prompt=prompt):
+            return o.RedirectActor(actor=ActorId(name), prompt=prompt)
+        case NoteWorker(task_id=name, text=text):
+            return o.NoteActor(actor=ActorId(name), text=text)
+        case SetModel(task_id=name, model=model):
+            return o.SetModel(actor=ActorId(name), model=model)
+        case Approve():
+            return o.AnswerApproval(
+                request_id=op.request_id,
+                approved=op.approved,
+                comment=op.comment,
+                reason=op.reason,
+                edited_summary=op.edited_summary,
+            )
+        case UpdatePolicy(rules=rules, default_action=default, version=version):
+            return o.ReplacePolicy(rules=tuple(map(_rule, rules)), default_action=default, version=version)
+        case SetLimits():
+            return o.ChangeLimits(
+                actor=None if op.task_id is None else ActorId(op.task_id),
+                budget_usd=op.budget_usd,
+                max_workers=op.max_workers,
+                timeout_secs=op.timeout_secs,
+            )
+        case Drain(reason=reason):
+            return o.DrainRun(reason=reason)
+        case CancelRun(reason=reason):
+            return o.StopRun(reason=reason)
+        case _:
+            assert_never(op)
 
 
-def parse_event(line: bytes) -> dict[str, object] | None:
-    """What a run says; ``None`` for a line that no run would send. Unknown events are to be passed over."""
-    try:
-        event: object = msgspec.json.decode(line)
-    except (ValueError, RecursionError):
-        return None
-    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+def _rule(rule: WireRule) -> Rule:
+    return Rule(action=rule.action, reason=rule.reason, **msgspec.structs.asdict(rule.match))
 
 
-def hello_event(version: str, run_id: str, kind: RunKind, workers: Sequence[str], rules: Sequence[Rule] = ()) -> bytes:
-    """What a run says first."""
-    return encode(
-        {
-            "event": "hello",
-            "server_version": version,
-            "run_id": run_id,
-            "run_kind": kind,
-            "workers": list(workers),
-            "policy_rules": [_rule(rule) for rule in rules] or None,
-        }
-    )
-
-
-def _rule(rule: Rule) -> dict[str, object]:
-    """The four keys of 0.9, with ``null`` for what is not given; ours only where they are given."""
-    match: dict[str, object] = {
-        "actor": rule.actor,
-        "category": rule.category,
-        "tool_name": rule.tool_name,
-        "cost_over": rule.cost_over,
-    }
-    ours = {"tool": rule.tool, "args": rule.args or None, "role": rule.role}
-    match |= {key: value for key, value in ours.items() if value is not None}
-    return {"match": match, "action": rule.action} | ({"reason": rule.reason} if rule.reason else {})
-
-
-def acked(op: str, answer: Answer) -> bytes:
-    """An order was carried out."""
-    extra = {key: value for key, value in answer.content.items() if key != "ok"}
-    return encode({"event": "op_acked", "op": op, **extra})
-
-
-def failed(op: str, problem: str | Refused) -> bytes:
-    """An order was not carried out."""
-    event: dict[str, object] = {"event": "op_failed", "op": op}
-    if isinstance(problem, str):
-        return encode(event | {"error": problem})
-    return encode(event | {"error": problem.message, "code": problem.code})
-
-
-# --- approvals --------------------------------------------------------------------------------------------------------
-
-
-def approval_request(asked: Approval) -> bytes:
-    """Somebody waits for an operator's decision."""
-    return encode({"event": "approval_request", **approval_shape(asked)})
-
-
-def approvals_snapshot(waiting: Iterable[Approval]) -> bytes:
-    """Ours: everything that waits for a decision; the answer to ``list_approvals``."""
-    return encode({"event": "approvals_snapshot", "approvals": [approval_shape(asked) for asked in waiting]})
-
-
-def approval_resolved(asked: Approval, ruling: Decision) -> bytes:
-    """Ours: a request was answered, by whomever; whoever shows it may stop doing so."""
-    return encode(
-        {
-            "event": "approval_resolved",
-            "request_id": asked.request_id,
-            "task_id": asked.actor,
-            "approved": ruling.approved,
-            "decided_by": ruling.by,
-            "via": ruling.via or None,
-            "comment": ruling.comment,
-            "reason": ruling.reason,
-            "edited_summary": ruling.edited_summary,
-        }
-    )
-
-
-def approval_shape(asked: Approval) -> dict[str, object]:
-    """A request as operators are shown it: the keys of 0.9, then ours; plain data without ``None``."""
-    shape: dict[str, object | None] = {
-        "request_id": asked.request_id,
-        "task_id": asked.actor,
-        "summary": asked.summary,
-        "plan": None if asked.plan is None else _plan(asked.plan),
-        # Clients of 0.9 know two kinds, one of them by its absence; what is finer stands under a key of ours.
-        "kind": "plan" if asked.kind == "plan" else None,
-        "request_kind": asked.kind,
-        "actor_path": list(asked.path),
-        "role": asked.role,
-        "category": asked.category,
-        "tool_name": asked.tool_name,
-        "tool_input": asked.tool_input or None,
-        "cost": asked.cost_usd,
-        "asked_at": to_timestamp(asked.asked_at),
-        "expires_at": None if asked.expires_at is None else to_timestamp(asked.expires_at),
-        "fallback": None if asked.expires_at is None else asked.fallback,
-        "why": asked.why or None,
-    }
-    return {key: value for key, value in shape.items() if value is not None}
-
-
-def _plan(plan: Proposal) -> dict[str, object]:
-    known: dict[str, object] = msgspec.structs.asdict(plan)
-    return {key: value for key, value in known.items() if value}
+def wire_rule(rule: Rule) -> WireRule:
+    """A rule as clients send it."""
+    match = {name: getattr(rule, name) for name in RuleMatch.__struct_fields__}
+    return WireRule(action=rule.action, reason=rule.reason, match=RuleMatch(**match))

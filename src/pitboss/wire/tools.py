@@ -27,7 +27,7 @@ INSTRUCTIONS: Final = (
     "conversation: what they need goes into their prompt or into the shared store (kv_set, kv_get). To wait, call a "
     "tool that waits (wait_for_worker, wait_for_any, wait_actor, kv_wait, or wait_secs of a lease) instead of asking "
     "again and again: waiting costs nothing. A wait that returns interrupted = true has not failed: a message for you "
-    "has come in, and follows; act on it, then call the same wait again."
+    "has come in, and comes with it; act on it, then call the same wait again."
 )
 """What a client is told about this server as a whole; Claude Code puts it into the system prompt."""
 

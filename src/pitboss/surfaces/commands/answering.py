@@ -84,21 +84,32 @@ def reject(run: str, request: str, reason: str | None, run_dir: str | None) -> N
     _answer(run, request, run_dir, approved=False, reason=reason)
 
 
-def _answer(run: str, request: str, run_dir: str | None, *, approved: bool, **said: str | None) -> None:
+def _answer(
+    run: str,
+    request: str,
+    run_dir: str | None,
+    *,
+    approved: bool,
+    comment: str | None = None,
+    edited_summary: str | None = None,
+    reason: str | None = None,
+) -> None:
     from pitboss.surfaces import answering, client
     from pitboss.wire.control import Approve
 
     found = client.open_run(client.base(run_dir), run)
     name = answering.find_request(found, request)
-    done = answering.answer(found, Approve(request_id=name, approved=approved, **said), _in_journal)
+    order = Approve(request_id=name, approved=approved, comment=comment, edited_summary=edited_summary, reason=reason)
+    done = answering.answer(found, order, _in_journal)
     if not is_quiet():
         stdout().line(done)
 
 
 def _in_journal(path: Path, order: Approve) -> Answer | Refused:
     from pitboss import upkeep
+    from pitboss.wire.control import order_of
 
-    return upkeep.answer_approval(path, order)
+    return upkeep.leave_order(path, order_of(order), order.order_id)
 
 
 @click.command()

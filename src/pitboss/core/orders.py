@@ -1,0 +1,301 @@
+"""What an operator's order comes to: carried out or refused in one decision, and written down with who gave it.
+
+An order that its giver has named is carried out once: given again, it is answered as it was. Of two that exclude each
+other the first is carried out, and the second is told how things stand. What actors may order of each other is
+``steering``'s, which carries out what both can order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import assert_never, get_args
+
+from pitboss.core import admission, approvals, ledger, lifecycle, steering, tree
+from pitboss.core.decision import Decision
+from pitboss.core.policy import contradiction
+from pitboss.core.state import Actor
+from pitboss.model import effects as e
+from pitboss.model import order_facts as of
+from pitboss.model import orders as o
+from pitboss.model import signals as s
+from pitboss.model import tree_facts as t
+from pitboss.model.answers import Answer, RefusalCode, Refused, refused
+from pitboss.model.run import Phase, Policy
+from pitboss.model.tree import Message
+
+OPERATOR = "operator"
+"""Who has ordered something, in facts and notes; on which machine and with what program is in ``OrderTaken``."""
+
+NOTE = "[SYSTEM] A note from the operator of this run; go on with your work, and mind it:\n"
+
+FOR_LATER = (o.AnswerApproval, o.ReplacePolicy, o.ChangeLimits, o.SetModel, o.NoteActor)
+"""Orders that a run can be given while no dispatcher lives: they are only remembered."""
+
+_CODES: dict[str, RefusalCode] = {code: code for code in get_args(RefusalCode)}
+
+
+def handle(d: Decision, signal: s.OrderGiven) -> None:
+    """Carry out an order, or refuse it; either way it is a fact, and whoever waits for the answer hears it."""
+    earlier = d.state.orders.get(signal.order_id) if signal.order_id else None
+    if earlier is not None:
+        same = earlier.order == signal.order
+        other = refused(
+            "conflict", f"the order id {signal.order_id} was used for another order; give it one of its own"
+        )
+        d.reply(signal.reply_to, outcome_of(earlier) if same else other)
+        return
+    came = _refuse_absent(signal) or _carry_out(d, signal)
+    taken = of.OrderTaken(
+        at=d.at,
+        order=signal.order,
+        given_by=signal.via,
+        order_id=signal.order_id,
+        answer=_scalars(came.content) if isinstance(came, Answer) else {},
+        code=came.code if isinstance(came, Refused) else "",
+        message=came.message if isinstance(came, Refused) else "",
+        extra=_scalars(came.extra) if isinstance(came, Refused) else {},
+    )
+    d.note(taken)
+    d.reply(signal.reply_to, came)
+
+
+def _scalars(content: Mapping[str, object]) -> dict[str, of.Scalar]:
+    return {name: value for name, value in content.items() if value is None or isinstance(value, str | int | float)}
+
+
+def outcome_of(taken: of.OrderTaken) -> Answer | Refused:
+    """What was answered to an order."""
+    return refused(_CODES[taken.code], taken.message, **taken.extra) if taken.code else Answer(dict(taken.answer))
+
+
+def too_late(d: Decision, signal: s.OrderGiven) -> None:
+    """The run has ended: nothing is left that could be ordered, but what was answered is answered again."""
+    earlier = d.state.orders.get(signal.order_id) if signal.order_id else None
+    if earlier is not None and earlier.order == signal.order:
+        d.reply(signal.reply_to, outcome_of(earlier))
+        return
+    word = "nothing waits for an answer in it" if isinstance(signal.order, o.AnswerApproval) else "nothing runs in it"
+    d.reply(signal.reply_to, refused("unavailable", f"the run has ended; {word}"))
+
+
+def _refuse_absent(signal: s.OrderGiven) -> Refused | None:
+    if not signal.absent or isinstance(signal.order, FOR_LATER):
+        return None
+    return refused("unavailable", "no dispatcher is at work on this run; `pitboss resume` takes it up again")
+
+
+def _carry_out(d: Decision, signal: s.OrderGiven) -> Answer | Refused:
+    order = signal.order
+    match order:
+        case o.AnswerApproval():
+            return approvals.answered(d, order, signal.via, absent=signal.absent)
+        case o.ReplacePolicy():
+            return _replace_policy(d, order)
+        case o.ChangeLimits():
+            return _change_limits(d, order)
+        case o.DrainRun(reason=reason):
+            return _drain(d, reason)
+        case o.StopRun(reason=reason):
+            return _stop(d, reason)
+        case o.CancelActor() | o.PauseActor() | o.ContinueActor() | o.RedirectActor() | o.NoteActor() | o.SetModel():
+            return _about_actor(d, order, absent=signal.absent)
+        case _:
+            assert_never(order)
+
+
+# --- one actor --------------------------------------------------------------------------------------------------------
+
+
+def _about_actor(d: Decision, order: o.ActorOrder, *, absent: bool) -> Answer | Refused:
+    target = order.actor
+    if target not in d.state.actors:
+        return refused("not_found", f"unknown task_id: {target}")
+    before = len(d.facts)
+    refusal = _steer(d, order, absent=absent)
+    actor = d.actor(target)
+    if refusal is not None:
+        return refused(refusal.code, refusal.message, state=tree.stage_of(actor))
+    return Answer(
+        {
+            "ok": True,
+            "task_id": target,
+            "state": tree.stage_of(actor),
+            "changed": len(d.facts) > before,
+            "spent_usd": round(actor.all_cost_usd or 0.0, 6),
+        }
+    )
+
+
+def _steer(d: Decision, order: o.ActorOrder, *, absent: bool) -> Refused | None:
+    match order:
+        case o.CancelActor(actor=target, reason=reason):
+            return steering.cancel(d, target, by=OPERATOR, reason=reason)
+        case o.PauseActor(actor=target, mode=mode):
+            return steering.pause(d, target, mode, by=OPERATOR)
+        case o.ContinueActor(actor=target, prompt=prompt):
+            return steering.go_on(d, target, prompt or steering.CONTINUE, by=OPERATOR)
+        case o.RedirectActor(actor=target, prompt=prompt):
+            return steering.redirect(d, target, prompt, by=OPERATOR)
+        case o.NoteActor(actor=target, text=text):
+            return _note(d, d.actor(target), text, absent=absent)
+        case o.SetModel(actor=target, model=model):
+            return _set_model(d, d.actor(target), model)
+        case _:
+            assert_never(order)
+
+
+def _note(d: Decision, actor: Actor, text: str, *, absent: bool) -> Refused | None:
+    if not text.strip():
+        return refused("invalid_arg", "a note without words says nothing")
+    if (refusal := _refuse_ending(actor)) is not None:
+        return refusal
+    message = Message(text=NOTE + text, by=OPERATOR)
+    if absent:
+        d.note(t.MessageSent(**d.about(actor.spec.id), message=message))
+    else:
+        steering.tell(d, actor.spec.id, message)
+    return None
+
+
+def _set_model(d: Decision, actor: Actor, model: str) -> Refused | None:
+    if not model.strip() or model.startswith("-"):
+        return refused("invalid_arg", f"{model!r} is not the name of a model")
+    if (refusal := _refuse_ending(actor)) is not None:
+        return refusal
+    if model == actor.spec.model:
+        return None
+    d.note(of.ModelSet(**d.about(actor.spec.id), model=model))
+    if actor.phase in lifecycle.HAS_PROCESS:
+        d.ask(e.SetModel(actor=actor.spec.id, attempt=actor.attempt, model=model))
+    return None
+
+
+def _refuse_ending(actor: Actor) -> Refused | None:
+    name = actor.spec.id
+    if actor.phase in {*tree.OVER, Phase.FINISHING}:
+        return refused("conflict", f"{name} has already ended")
+    if actor.stopping is not None and not actor.is_pausing:
+        return refused("conflict", f"{name} is being stopped")
+    return None
+
+
+# --- the rules --------------------------------------------------------------------------------------------------------
+
+
+def _replace_policy(d: Decision, order: o.ReplacePolicy) -> Answer | Refused:
+    now, policy = d.state.policy_version, d.state.spec.policy
+    if order.version is not None and order.version != now:
+        message = f"the rules were changed meanwhile: version {now} is in force, not {order.version}; look at it first"
+        return refused("conflict", message, version=now)
+    for number, rule in enumerate(order.rules, start=1):
+        if (why := contradiction(rule)) is not None:
+            return refused("invalid_arg", f"rule {number} can never match: {why}", rule=number)
+    default = order.default_action or policy.default_action
+    after = Policy(rules=order.rules, default_action=default)
+    if after != policy:
+        d.note(of.PolicyReplaced(at=d.at, rules=order.rules, default_action=default, version=now + 1))
+    if after.sees_deeds != policy.sees_deeds:
+        for actor in d.state.live_actors:
+            if actor.phase in lifecycle.HAS_PROCESS:
+                d.ask(e.JudgeDeeds(actor=actor.spec.id, attempt=actor.attempt, judged=after.sees_deeds))
+    return Answer(
+        {"ok": True, "version": d.state.policy_version, "rules": len(order.rules), "changed": after != policy}
+    )
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+def _change_limits(d: Decision, order: o.ChangeLimits) -> Answer | Refused:
+    refusal = _refuse_values(order) or (_refuse_of_run(order) if order.actor is None else _refuse_of_actor(d, order))
+    if refusal is not None:
+        return refusal
+    d.note(
+        of.LimitsChanged(
+            at=d.at,
+            actor=None if order.actor in {None, _root(d)} and order.timeout_secs is None else order.actor,
+            budget_usd=order.budget_usd,
+            max_workers=order.max_workers,
+            timeout_secs=order.timeout_secs,
+        )
+    )
+    return Answer({"ok": True, **_limits_told(d, order)})
+
+
+def _root(d: Decision) -> str | None:
+    leader = tree.root(d.state)
+    return leader.spec.id if leader else None
+
+
+def _refuse_values(order: o.ChangeLimits) -> Refused | None:
+    budget = order.budget_usd
+    if budget is None and order.max_workers is None and order.timeout_secs is None:
+        return refused("invalid_arg", "nothing is to be changed; give a budget, a cap or a time-out")
+    if budget is not None and not (math.isfinite(budget) and budget > 0):
+        return refused("invalid_arg", f"a budget is an amount above 0, not {budget}")
+    if order.max_workers is not None and order.max_workers < 1:
+        return refused("invalid_arg", "a cap is at least 1; `pitboss drain` starts nothing more")
+    if order.timeout_secs is not None and order.timeout_secs < 1:
+        return refused("invalid_arg", "a time-out is at least 1 second; `pitboss cancel` ends an actor now")
+    return None
+
+
+def _refuse_of_run(order: o.ChangeLimits) -> Refused | None:
+    if order.timeout_secs is not None:
+        return refused("invalid_arg", "a time-out is an actor's, not the run's; name the actor")
+    return None
+
+
+def _refuse_of_actor(d: Decision, order: o.ChangeLimits) -> Refused | None:
+    actor = d.state.actors.get(order.actor) if order.actor else None
+    if actor is None:
+        return refused("not_found", f"unknown task_id: {order.actor}")
+    if actor.phase in tree.OVER:
+        return refused("conflict", f"{order.actor} has already ended", state=tree.stage_of(actor))
+    wants_layer = order.budget_usd is not None or order.max_workers is not None
+    if not wants_layer or actor.role == "lead":
+        return None
+    if actor.role != "sublead":
+        return refused("invalid_arg", f"{order.actor} has no budget and no cap of its own; only a layer or the run has")
+    if actor.envelope.is_shared:
+        return refused("invalid_arg", f"{order.actor} shares what {actor.parent} has; change that one's limits")
+    more = (order.budget_usd or 0.0) - (actor.envelope.budget_usd or 0.0)
+    money = ledger.account(d.state, actor.parent or "")
+    if order.budget_usd is not None and more > 0 and not money.affords(more):
+        left = f"${money.left:.2f} is left there"
+        return refused("budget_exceeded", f"{actor.parent} cannot set ${more:.2f} more apart: {left}", **money.told())
+    return None
+
+
+def _limits_told(d: Decision, order: o.ChangeLimits) -> dict[str, object]:
+    """How the limits stand after the change."""
+    run = d.state.spec
+    actor = d.state.actors.get(order.actor) if order.actor else None
+    told: dict[str, object] = {} if actor is None else {"task_id": order.actor, "timeout_secs": actor.spec.timeout_secs}
+    if run.tree is None:
+        left = None if run.budget_usd is None else round(admission.unreserved_usd(d.state), 6)
+        money: dict[str, object] = {"spent_usd": round(d.state.spent_usd, 6), "left_usd": left}
+        return told | money | {"budget_usd": run.budget_usd, "max_workers": run.max_parallel}
+    leader = actor if actor is not None and actor.role in {"lead", "sublead"} else tree.root(d.state)
+    if leader is None:
+        return told
+    account = ledger.account(d.state, leader.spec.id).told()
+    return told | account | {"max_workers": tree.worker_cap(d.state, tree.pool_of(d.state, leader.spec.id))}
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+def _drain(d: Decision, reason: str) -> Answer:
+    return Answer({"ok": True, "changed": steering.drain(d, _said(reason)), "running": len(d.state.live)})
+
+
+def _stop(d: Decision, reason: str) -> Answer:
+    changed = not d.state.stop_ordered
+    steering.stop_all(d, _said(reason))
+    return Answer({"ok": True, "changed": changed, "running": len(d.state.live)})
+
+
+def _said(reason: str) -> str:
+    return f"{OPERATOR}: {reason}" if reason else OPERATOR
