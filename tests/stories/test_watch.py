@@ -10,6 +10,10 @@ from typing import cast
 
 import pytest
 
+from pitboss.core.state import RunState, evolve
+from pitboss.core.views import run_view
+from pitboss.journal.log import replay
+from pitboss.surfaces.client import RunClient
 from support.parts import until_exists
 from support.pit import Ended, Json, Pit
 
@@ -47,6 +51,28 @@ def test_a_run_at_work_is_watched_to_its_end(pit: Pit) -> None:
     assert (0, 0) == (dispatched.code, watched.code), watched.err
     assert "settled" == kinds(watched, "gated")[-1]
     assert "ended" == kinds(watched)[-1]
+
+
+def test_what_the_dispatcher_shows_is_what_its_journal_leads_to(pit: Pit) -> None:
+    gate = pit.place / "gate"
+    process = pit.dispatching(gated(pit, gate))
+    pit.until(lambda run: run.told("SessionOpened", "gated"))
+
+    with RunClient(pit.run.path) as seen:
+        views = []
+        for view in seen.follow(every_ms=1):
+            views.append(view)
+            gate.touch()
+        assert seen._following is not None
+        assert seen._following._epoch, "it was shown by the dispatcher, and not read"
+
+    state, by_cursor = RunState(), {}
+    for entry in replay(pit.run.path / "journal.jsonl"):
+        state = evolve(state, entry.fact)
+        by_cursor[entry.seq] = run_view(state, entry.seq)
+    assert len(views) > 2
+    assert [by_cursor[view.cursor] for view in views] == views
+    assert 0 == pit.finish(process).code
 
 
 def test_a_run_that_fails_is_watched_to_a_bad_end(pit: Pit) -> None:
