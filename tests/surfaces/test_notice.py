@@ -81,7 +81,7 @@ def test_the_json_of_a_run_says_what_needs_a_person(tmp_path: Path) -> None:
     folder = write_run(tmp_path, [opened(tmp_path, "a"), f.GuardianStarted(at=START, pid=7), *begun("a"), stalled])
     with RunLock.acquire(folder.lock):
         run = client.open_run(tmp_path, RUN)
-        needs = [need for need in notice.needs(run, NOW) if need.kind != "disk"]
+        needs = [need for need in notice.needs(run.view, run.state, NOW) if need.kind != "disk"]
 
     (need,) = json.loads(client.run_json(run, needs))["attention"]
 
@@ -95,7 +95,8 @@ def test_the_json_of_a_run_says_what_needs_a_person(tmp_path: Path) -> None:
 
 def test_a_run_that_nobody_is_at_work_on_is_asked_for_no_disk(tmp_path: Path) -> None:
     write_run(tmp_path, [opened(tmp_path, "a"), *begun("a")])
-    assert ["cut_off"] == [need.kind for need in notice.needs(client.open_run(tmp_path, RUN), NOW)]
+    run = client.open_run(tmp_path, RUN)
+    assert ["cut_off"] == [need.kind for need in notice.needs(run.view, run.state, NOW)]
 
 
 def test_room_on_a_disk_that_is_gone_is_not_known() -> None:

@@ -55,7 +55,7 @@ def version() -> None:
 
 _COMMANDS = (
     *(starting.validate, starting.tree, starting.dispatch, starting.rehearse, starting.demo, starting.resume),
-    *(looking.status, looking.list_runs, looking.attach, looking.why, looking.diff),
+    *(looking.status, looking.watch, looking.list_runs, looking.attach, looking.why, looking.diff),
     *(keeping.restore, keeping.prune),
     *(answering.approvals, answering.seat, answering.mcp_bridge),
 )

@@ -119,6 +119,26 @@ class RunClient:
         """
         return self.look().view
 
+    def is_at_work(self) -> bool:
+        """A dispatcher is at work on the run, as far as can be told; cheap, the journal is not read.
+
+        Raises:
+            WorldError: What is there cannot be read.
+        """
+        if self._run.journal.exists() or self._run.lock.exists():
+            return is_held(self._run.lock) is not None
+        return _old_run(self.path).state == "running"
+
+    def state_of(self, view: RunView) -> State:
+        """How the run stands by now, of which ``view`` is the newest view; cheap, the journal is not read.
+
+        Raises:
+            WorldError: What is there cannot be read.
+        """
+        if self._run.journal.exists() or self._run.lock.exists():
+            return _state(view, held=is_held(self._run.lock) is not None)
+        return _old_run(self.path).state
+
     def follow(self, *, every_ms: int = 100, patience_secs: float = 0.0) -> Iterator[RunView]:
         """The run as it stands, then as it stands after each change, until it has ended or nobody is at work on it.
 

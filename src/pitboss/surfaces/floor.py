@@ -55,10 +55,10 @@ def _header(view: RunView, width: int, now: float) -> Text:
     """Name, id, time, counts, money; what does not fit is left out, the least important first."""
     ran = words.elapsed(view.started_at, view.ended_at, now)
     parts = [
-        (2, words.clean(view.name or view.run_id)),
+        (2, words.name_of(view)),
         (5, words.short_id(view.run_id) if view.name else ""),
         (2, words.duration(ran) if ran >= 1 else "0s"),
-        *_counts(view),
+        *words.counts(view),
         (4, words.spent(view)),
     ]
     if view.rehearsal:
@@ -67,18 +67,6 @@ def _header(view: RunView, width: int, now: float) -> Text:
     while len(kept) > 1 and cell_len(" · ".join(text for _, text in kept)) > width:
         kept.remove(max(kept))
     return Text(words.fit(" · ".join(text for _, text in kept), width).rstrip(), "bold")
-
-
-def _counts(view: RunView) -> Iterator[tuple[int, str]]:
-    queued, settled = view.count(Phase.QUEUED), view.count(Phase.SETTLED)
-    tidying = view.count(Phase.TIDYING)  # its slot is free already: not counted against the cap
-    yield 1, f"{len(view.actors) - queued - settled - tidying} running"
-    yield 4, f"{tidying} tidying" if tidying else ""
-    yield 3, f"{queued} queued" if queued else ""
-    yield 1, f"{view.succeeded} done"
-    yield 1, f"{view.failed} failed" if view.failed else ""
-    cancelled = settled - view.succeeded - view.failed
-    yield 2, f"{cancelled} cancelled" if cancelled else ""
 
 
 def _means(view: RunView, width: int) -> Iterator[Text]:

@@ -14,6 +14,7 @@ from itertools import groupby
 import msgspec
 
 from pitboss.core.attention import Need, attention
+from pitboss.journal.discovery import State
 from pitboss.model.approvals import Approval
 from pitboss.model.views import RunView
 from pitboss.surfaces import words
@@ -30,12 +31,12 @@ def waiting(run: Run) -> list[Approval]:
     return [] if run.state == "complete" else [one.approval for one in run.asked.values() if one.ruling is None]
 
 
-def needs(run: Run, now: float) -> tuple[Need, ...]:
+def needs(view: RunView, state: State, now: float) -> tuple[Need, ...]:
     """What of a run needs a person, most urgent first; of one of Pitboss 0.9, what its files tell."""
-    if run.state not in {"running", "interrupted", "complete"}:
+    if state not in {"running", "interrupted", "complete"}:
         return ()  # of 0.9, and nobody knows how it stands
-    live = run.state == "running"
-    return attention(run.view, now, free_bytes(run.view) if live else None, live=live)
+    live = state == "running"
+    return attention(view, now, free_bytes(view) if live else None, live=live)
 
 
 def free_bytes(view: RunView) -> int | None:

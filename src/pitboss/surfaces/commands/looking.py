@@ -16,7 +16,7 @@ from pitboss.surfaces.outlet import stderr, stdout
 if TYPE_CHECKING:
     from pitboss.surfaces.client import Run
 
-__all__ = ["attach", "diff", "list_runs", "status", "why"]
+__all__ = ["attach", "diff", "list_runs", "status", "watch", "why"]
 
 
 @click.command()
@@ -44,7 +44,7 @@ def status(run: str, run_dir: str | None, as_json: bool, full: bool) -> None:  #
     if as_json and not full:
         out.line(client.records_json(found))
         return
-    needs = notice.needs(found, now)
+    needs = notice.needs(found.view, found.state, now)
     if as_json:
         out.line(client.run_json(found, needs))
         return
@@ -74,6 +74,33 @@ def list_runs(active: bool, run_dir: str | None, as_json: bool) -> None:  # noqa
         out.line("No active runs." if active else f"No runs found under {folder}.")
     else:
         out.line("\n".join(render.list_lines(found)))
+
+
+@click.command()
+@run_argument
+@runs_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per change.")
+@click.option("--once", is_flag=True, help="Print how the run stands in one line, for a status bar, and end.")
+@click.option("--bell", is_flag=True, help="Ring the terminal's bell when something newly needs a person.")
+@click.option("--notify", is_flag=True, help="Have the terminal notify then, by OSC 9 or OSC 777.")
+@voice
+def watch(run: str, run_dir: str | None, as_json: bool, once: bool, bell: bool, notify: bool) -> None:  # noqa: FBT001 - click
+    """Print one line per change of a run, until it has ended.
+
+    RUN is an id, the beginning of one, or `latest`, which is the default. The first line says how the run stands, the
+    next what needs you; then one line, with the time in UTC, for each actor that starts, stands still or settles, each
+    approval that is asked or answered, and each trouble. A run that is resumed within seconds is watched on.
+
+    Exit code: 0 if the run ended well, 1 if it did not or was cut off, 130 after Ctrl-C, which ends the watching only.
+    """
+    from pitboss.surfaces import client, spectator
+
+    with client.RunClient.open(client.base(run_dir), run) as seen:
+        if once:
+            stdout().line(spectator.glance(seen, as_json=as_json))
+            return
+        call = spectator.Call(stderr() if stderr().isatty() else stdout(), bell=bell, notify=notify)
+        click.get_current_context().exit(spectator.watch(seen, stdout(), call, as_json=as_json))
 
 
 @click.command()
