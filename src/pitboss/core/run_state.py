@@ -10,6 +10,7 @@ import msgspec
 from pitboss.core import lifecycle
 from pitboss.core.actor import Actor
 from pitboss.core.leases import Leases
+from pitboss.core.outbox import Outbox
 from pitboss.core.store import Store
 from pitboss.errors import OurFault
 from pitboss.model.approvals import Approval, Decision, Pending
@@ -90,6 +91,8 @@ class RunState(Frozen, frozen=True, kw_only=True):
     """By request id, in the order they were asked."""
     plans_approved: frozenset[str] = frozenset()
     """Layers that may spawn although the run wants plans approved."""
+    outbox: Outbox = Outbox()
+    """What was to be told to whom, and how that went."""
 
     @property
     def tree(self) -> TreeSpec:

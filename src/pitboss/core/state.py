@@ -10,7 +10,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from pitboss.core import leases, lifecycle, store, words
+from pitboss.core import leases, lifecycle, outbox, store, words
 from pitboss.core.actor import (
     Actor,
     Stopping,
@@ -29,6 +29,7 @@ from pitboss.core.actor import (
 from pitboss.core.run_state import Asked, Draining, RunState, Wait
 from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
+from pitboss.model import notice_facts as n
 from pitboss.model import tree_facts as t
 from pitboss.model.run import (
     ActorId,
@@ -107,7 +108,7 @@ def _reindex(state: RunState, before: Actor, after: Actor) -> RunState:
     return replace(state, actors=state.actors | {name: after}, waiting=waiting, live=live, order=order, waits=waits)
 
 
-def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:
+def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:  # noqa: C901 - a flat match
     match fact:
         case f.RunOpened(run=run):
             return replace(
@@ -167,6 +168,8 @@ def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:
             return replace(state, ended_at=fact.at, exit_code=fact.exit_code, was_interrupted=fact.was_interrupted)
         case f.HandFailed() | f.NewsIgnored():
             return state
+        case n.NoticeRaised() | n.NoticeSettled():
+            return replace(state, outbox=outbox.evolved(state.outbox, fact))
         case t.StoreWritten() | t.StoreRemoved() | t.LeaseTaken() | t.LeaseOver():
             return _evolve_shared(state, fact)
         case _:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from pitboss.model import approval_facts as approvals
+from pitboss.model import notice_facts as notices
 from pitboss.model import tree_facts as tree
 from pitboss.model.effects import Rung
 from pitboss.model.fact import ActorFact as ActorFact
@@ -346,6 +347,7 @@ RunFact = (
     | HandFailed
     | NewsIgnored
     | RunEnded
+    | notices.NoticeFact
     | tree.SharedFact
 )
 """Facts about the run as a whole."""
