@@ -124,7 +124,6 @@ class Actor(Frozen, frozen=True, kw_only=True):
     background: tuple[str, ...] = ()
     tool_calls: int = 0
     store_calls: int = 0
-    """How many of them were about the store, and how many about leases."""
     lease_calls: int = 0
     last_tool: str = ""
     retries: int = 0

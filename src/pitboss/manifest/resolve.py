@@ -13,6 +13,7 @@ from pitboss.manifest.findings import Findings, shown
 from pitboss.manifest.hints import nearest, swallowed
 from pitboss.manifest.positions import Path
 from pitboss.manifest.schema import ApprovalPolicy, Defaults, Lead, Manifest, Task
+from pitboss.manifest.sinks import sinks
 from pitboss.manifest.surroundings import PathError, Surroundings, expand
 from pitboss.manifest.templates import TemplateError, names_in, render
 from pitboss.model.run import (
@@ -69,6 +70,9 @@ def resolve(manifest: Manifest, path: str, surroundings: Surroundings, findings:
             default_action=run.default_approval_policy or "block",
         ),
         dump_shared_store=run.dump_shared_store,
+        sinks=sinks(manifest, surroundings, findings),
+        survive_parent=manifest.lifecycle is not None and manifest.lifecycle.survive_parent,
+        parent_run_id=surroundings.environ.get("PITBOSS_RUN_ID", "").strip() or None,
     )
 
 

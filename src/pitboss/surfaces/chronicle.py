@@ -15,6 +15,7 @@ from pitboss.core.story import Recorded, story
 from pitboss.core.words import NO_NAMES
 from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
+from pitboss.model import notice_facts as n
 from pitboss.model import order_facts as of
 from pitboss.model import tree_facts as t
 from pitboss.model.effects import Rung
@@ -119,6 +120,11 @@ def _about_the_run(fact: f.RunFact) -> str:  # noqa: C901 - a flat match
             return f"{fact.effect} broke: {fact.message}"
         case f.NewsIgnored():
             return f"a late {fact.signal} was ignored: {fact.reason}"
+        case n.NoticeRaised():
+            return f"{fact.notice.kind} is to be told to {', '.join(fact.sinks)}"
+        case n.NoticeSettled():
+            why = f" after try {fact.tries}: {fact.error}" if fact.error else ""
+            return f"{fact.key.partition(':')[2]}, to {fact.sink}: {fact.outcome}{why}"
         case f.RunEnded():
             return f"the run ended{' early' if fact.was_interrupted else ''}, exit code {fact.exit_code}"
         case t.StoreWritten() | t.StoreRemoved() | t.LeaseTaken() | t.LeaseOver():

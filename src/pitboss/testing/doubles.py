@@ -277,9 +277,9 @@ class Story:
 
 
 def check_laws(state: RunState, before: RunState | None = None) -> None:
-    """Assert every law that the state alone can show; ``before`` is what led to it.
+    """Assert every law that the state alone can show.
 
-    A cap or a budget can be lowered while more is used: then that may stay, and not grow.
+    Of ``before``, which led to it, what was more than a limit that was lowered since may stay, and not grow.
     """
     if state.run is None:
         return
@@ -308,9 +308,8 @@ def check_laws(state: RunState, before: RunState | None = None) -> None:
 
 def _promised(state: RunState) -> float:
     """Money of a flat run that live actors hold, and that ended ones have spent."""
-    live = set(state.live)
     held = sum(actor.allotment_usd or 0.0 for actor in state.live_actors)
-    return held + sum(actor.cost_usd or 0.0 for actor in state.actors.values() if actor.spec.id not in live)
+    return held + sum(one.cost_usd or 0.0 for one in state.actors.values() if one.spec.id not in state.live)
 
 
 def _check_tree(state: RunState, before: RunState) -> None:
