@@ -130,6 +130,8 @@ class Actor(Frozen, frozen=True, kw_only=True):
     retries: int = 0
     silent_secs: float = 0.0
     """Above 0 while the agent is stalled."""
+    stalled_at: float = 0.0
+    """When it was last noticed that it is."""
     stopping: Stopping | None = None
     certificate: Certificate | None = None
     failure: Failure | None = None

@@ -295,7 +295,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
                 final_message=fact.final_message,
             )
         case f.ActorStalled():
-            return replace(actor, silent_secs=fact.secs)
+            return replace(actor, silent_secs=fact.secs, stalled_at=fact.at)
         case f.ActorRevived():
             return replace(actor, silent_secs=0.0)
         case f.StopBegan():

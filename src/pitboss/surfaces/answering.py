@@ -13,11 +13,10 @@ import msgspec
 from pitboss.core.policy import actor_path
 from pitboss.core.state import Asked
 from pitboss.errors import OperatorError, RunBusy
-from pitboss.journal.rundir import RunDir
 from pitboss.model.answers import Answer, Refused
 from pitboss.model.approvals import Approval, Proposal
-from pitboss.surfaces import operator, words
-from pitboss.surfaces.client import Run
+from pitboss.surfaces import words
+from pitboss.surfaces.client import Run, RunClient
 from pitboss.surfaces.notice import command, waiting
 from pitboss.wire import control as wire
 from pitboss.wire import control_events as events
@@ -140,7 +139,7 @@ def answer(run: Run, order: wire.Approve, in_journal: Callable[[Path, wire.Appro
     """
     word = "approved" if order.approved else "rejected"
     asker = run.asked[order.request_id].approval.actor
-    event = operator.tell(RunDir(run.path), order)
+    event = RunClient(run.path).order(order)
     if event is not None:
         if event["event"] != "op_acked":
             raise OperatorError(str(event.get("error") or "the run does not know how to be answered"))

@@ -1,7 +1,7 @@
 """Facts as sentences: what ``pitboss why`` tells, in plain words and without a table of our terms.
 
 Every kind of fact has its sentence; the ``match`` is exhaustive, so a new kind cannot be forgotten. Which facts
-belong to a story is decided by ``core.views.story``. Called by ``commands``.
+belong to a story is decided by ``core.story``. Called by ``commands``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import assert_never
 
 import msgspec
 
-from pitboss.core.views import Recorded, story
+from pitboss.core.story import Recorded, story
 from pitboss.core.words import NO_NAMES
 from pitboss.model import approval_facts as a
 from pitboss.model import facts as f

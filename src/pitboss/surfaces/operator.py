@@ -1,7 +1,7 @@
-"""Orders to a live run, over its control socket: one connection, one order, one answer.
+"""The control socket of a live run: finding it, and orders over it, one connection, one order, one answer.
 
 Plain blocking sockets; what is said is ``wire.control``'s. Nothing here decides what to do when nobody answers.
-Called by ``commands``.
+Called by ``client`` and ``following``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pitboss.journal.rundir import RunDir
 from pitboss.wire import control as wire
 from pitboss.wire import control_events as events
 
-__all__ = ["CLIENT", "Event", "places", "tell"]
+__all__ = ["ANSWER_SECS", "CLIENT", "Event", "connect", "places", "tell"]
 
 CLIENT = f"pitboss {__version__}"
 """What we call ourselves."""
@@ -53,7 +53,7 @@ def tell(run: RunDir, order: wire.Op) -> Event | None:
     Raises:
         WorldError: It is there, and says nothing that can be understood.
     """
-    connection = _connect(run)
+    connection = connect(run)
     if connection is None:
         return None
     with connection:
@@ -67,7 +67,8 @@ def tell(run: RunDir, order: wire.Op) -> Event | None:
             return None  # it has ended in the middle of it
 
 
-def _connect(run: RunDir) -> socket.socket | None:
+def connect(run: RunDir) -> socket.socket | None:
+    """A connection to whoever answers for a run, with ``ANSWER_SECS`` for each step; ``None`` if nobody does."""
     for place in dict.fromkeys(places(run, os.environ.get("XDG_RUNTIME_DIR", ""))):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(ANSWER_SECS)

@@ -28,8 +28,9 @@ __all__ = ["attach", "diff", "list_runs", "status", "why"]
 def status(run: str, run_dir: str | None, as_json: bool, full: bool) -> None:  # noqa: FBT001 - as click hands them over
     """Show where every task of a run stands, whether it is live, ended or was cut short.
 
-    RUN is an id, the beginning of one, or `latest`, which is the default. Of a run with a lead, everyone stands below
-    whoever leads them, and the money, caps and store of each layer are told too.
+    RUN is an id, the beginning of one, or `latest`, which is the default. What needs you comes first: approvals that
+    wait, and who waits behind them; agents gone silent; failures; a budget, an API or a disk near its end. Of a run
+    with a lead, everyone stands below whoever leads them, and the money, caps and store of each layer are told too.
     """
     import time
 
@@ -39,14 +40,18 @@ def status(run: str, run_dir: str | None, as_json: bool, full: bool) -> None:  #
         raise click.UsageError("--full adds to --json; give both")
     found = client.open_run(client.base(run_dir), run)
     _warn_of_damage(found)
-    out = stdout()
-    if as_json:
-        out.line(client.run_json(found) if full else client.records_json(found))
+    out, now = stdout(), time.time()
+    if as_json and not full:
+        out.line(client.records_json(found))
         return
-    for line in notice.notice_lines(found, run_dir):
+    needs = notice.needs(found, now)
+    if as_json:
+        out.line(client.run_json(found, needs))
+        return
+    for line in notice.notice_lines(needs, found.view, now=now, runs_dir=run_dir):
         out.line(line)
     width = _width() if out.isatty() else None
-    out.line("\n".join(render.status_lines(found.view, state=found.state, now=time.time(), width=width)))
+    out.line("\n".join(render.status_lines(found.view, state=found.state, now=now, width=width)))
 
 
 @click.command("list")
