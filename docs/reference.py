@@ -73,7 +73,7 @@ def _usage(command: click.Command) -> Iterator[str]:
         yield "[OPTIONS]"
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
-            name = str(parameter.name).upper()
+            name = parameter.metavar or str(parameter.name).upper()
             yield name if parameter.required else f"[{name}]"
 
 

@@ -28,7 +28,7 @@ from pitboss.model.run import (
     TreeSpec,
 )
 
-__all__ = ["resolve"]
+__all__ = ["resolve", "rule_of"]
 
 _CONCURRENCY = "ANTHROPIC_MAX_CONCURRENT"
 _DEFAULT_PARALLEL = 4
@@ -66,7 +66,7 @@ def resolve(manifest: Manifest, path: str, surroundings: Surroundings, findings:
         background_grace_secs=run.background_grace_secs,
         tree=None if manifest.lead is None else resolver.tree(manifest.lead),
         policy=Policy(
-            rules=tuple(_rule(rule) for rule in manifest.approval_policy),
+            rules=tuple(rule_of(rule) for rule in manifest.approval_policy),
             default_action=run.default_approval_policy or "block",
         ),
         dump_shared_store=run.dump_shared_store,
@@ -76,7 +76,7 @@ def resolve(manifest: Manifest, path: str, surroundings: Surroundings, findings:
     )
 
 
-def _rule(written: ApprovalPolicy) -> Rule:
+def rule_of(written: ApprovalPolicy) -> Rule:
     """A rule as the core reads it. The lead stays ``root`` where it is called so."""
     match = written.match
     return Rule(

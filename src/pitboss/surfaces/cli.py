@@ -4,8 +4,8 @@ What the commands do is in ``commands``. Everything heavy is imported by the com
 neither the engine nor the manifest, and ``--version`` hardly anything. Called by the console script ``pitboss`` and by
 ``python -m pitboss``.
 
-Exit codes: 0 done; 1 a task did not succeed, or the world failed us; 2 the operator can put it right; 130 an
-operator ended it; 70 a bug of ours.
+Exit codes: 0 done; 1 a task did not succeed, an order was refused, or the world failed us; 2 the operator can put it
+right; 130 an operator ended it; 70 a bug of ours.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import click
 
 from pitboss import __version__
-from pitboss.surfaces.commands import answering, keeping, looking, starting
+from pitboss.surfaces.commands import answering, completions, keeping, looking, ruling, starting, steering
 from pitboss.surfaces.faults import Commands, voice
 from pitboss.surfaces.outlet import occupy_standard_descriptors, stdout
 
@@ -57,7 +57,17 @@ _COMMANDS = (
     *(starting.validate, starting.tree, starting.dispatch, starting.rehearse, starting.demo, starting.resume),
     *(looking.status, looking.watch, looking.list_runs, looking.attach, looking.why, looking.diff),
     *(keeping.restore, keeping.prune),
-    *(answering.approvals, answering.seat, answering.mcp_bridge),
+    *(
+        steering.cancel,
+        steering.pause,
+        steering.continue_,
+        steering.tell,
+        steering.model,
+        steering.drain,
+        steering.stop,
+    ),
+    *(answering.approvals, answering.approve, answering.reject, ruling.policy, ruling.limits, ruling.budget),
+    *(answering.seat, answering.mcp_bridge, completions.completions),
 )
 for command in _COMMANDS:
     cli.add_command(command)

@@ -45,7 +45,8 @@ def tell(run: RunDir, order: wire.Op) -> Event | None:
 
     Args:
         run: The run.
-        order: What is wanted.
+        order: What is wanted. If it has an ``order_id`` and the connection breaks before the answer, it is given once
+            more: under its id the run carries it out once, and answers as it did.
 
     Returns:
         What it answered; ``None`` if nobody is there to answer: no dispatcher lives, or it ends just now.
@@ -53,18 +54,20 @@ def tell(run: RunDir, order: wire.Op) -> Event | None:
     Raises:
         WorldError: It is there, and says nothing that can be understood.
     """
-    connection = connect(run)
-    if connection is None:
-        return None
-    with connection:
-        try:
-            return _converse(connection, order)
-        except TimeoutError as problem:
-            raise WorldError(
-                f"the dispatcher of run {run.run_id} does not answer; look at it, then try again"
-            ) from problem
-        except OSError:
-            return None  # it has ended in the middle of it
+    for _ in range(2 if order.order_id else 1):
+        connection = connect(run)
+        if connection is None:
+            return None
+        with connection:
+            try:
+                return _converse(connection, order)
+            except TimeoutError as problem:
+                raise WorldError(
+                    f"the dispatcher of run {run.run_id} does not answer; look at it, then try again"
+                ) from problem
+            except OSError:
+                continue  # the connection has broken, or the dispatcher has ended: asking again tells which
+    return None
 
 
 def connect(run: RunDir) -> socket.socket | None:
@@ -82,6 +85,11 @@ def connect(run: RunDir) -> socket.socket | None:
 
 
 def _converse(connection: socket.socket, order: wire.Op) -> Event | None:
+    """What is answered; ``None`` if the run says that it ends.
+
+    Raises:
+        ConnectionError: The connection has ended before the answer.
+    """
     connection.sendall(
         wire.encode_op(wire.Hello(client_version=CLIENT, capabilities=(wire.SEVERAL,))) + wire.encode_op(order)
     )
@@ -93,4 +101,4 @@ def _converse(connection: socket.socket, order: wire.Op) -> Event | None:
                 raise WorldError("what answers on the run's control socket is no Pitboss")
             if event["event"] in wanted:
                 return None if event.get("code") == "unavailable" else event
-    return None
+    raise ConnectionError("the connection ended before the answer")

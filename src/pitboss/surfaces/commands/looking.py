@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pitboss.surfaces.commands.options import json_option, run_argument, runs_option
+from pitboss.surfaces.commands.options import (
+    actor_argument,
+    complete_actors,
+    complete_runs,
+    json_option,
+    run_argument,
+    run_named_argument,
+    runs_option,
+)
 from pitboss.surfaces.faults import is_quiet, voice
 from pitboss.surfaces.outlet import stderr, stdout
 
@@ -104,8 +112,8 @@ def watch(run: str, run_dir: str | None, as_json: bool, once: bool, bell: bool, 
 
 
 @click.command()
-@click.argument("run")
-@click.argument("task")
+@run_named_argument
+@click.argument("task", shell_complete=complete_actors)
 @click.option("--raw", is_flag=True, help="Print the log's own lines.")
 @click.option("--stderr", "errors", is_flag=True, help="Follow what its process complains about instead.")
 @click.option(
@@ -146,8 +154,8 @@ def attach(run: str, task: str, raw: bool, errors: bool, lines: int, run_dir: st
 
 
 @click.command()
-@click.argument("run")
-@click.argument("actor")
+@run_named_argument
+@actor_argument
 @runs_option
 @json_option
 @voice
@@ -170,8 +178,8 @@ def why(run: str, actor: str, run_dir: str | None, as_json: bool) -> None:  # no
 
 
 @click.command()
-@click.argument("run_a")
-@click.argument("run_b")
+@click.argument("run_a", shell_complete=complete_runs)
+@click.argument("run_b", shell_complete=complete_runs)
 @runs_option
 @json_option
 @voice
