@@ -70,7 +70,7 @@ def test_what_the_dispatcher_shows_is_what_its_journal_leads_to(pit: Pit) -> Non
     for entry in replay(pit.run.path / "journal.jsonl"):
         state = evolve(state, entry.fact)
         by_cursor[entry.seq] = run_view(state, entry.seq)
-    assert len(views) > 2
+    assert len(views) >= 2, "at work, and over; what comes between may come at once"
     assert [by_cursor[view.cursor] for view in views] == views
     assert 0 == pit.finish(process).code
 

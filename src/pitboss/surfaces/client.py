@@ -21,10 +21,9 @@ from pitboss.errors import OperatorError
 from pitboss.journal.discovery import RunEntry, State, discover, resolve
 from pitboss.journal.entries import Entry
 from pitboss.journal.lock import is_held
-from pitboss.journal.reader import Follower, replay
+from pitboss.journal.reader import replay
 from pitboss.journal.rundir import RunDir, runs_base
-from pitboss.model import facts as f
-from pitboss.model.run import ActorId
+from pitboss.model.run import ActorId, Phase
 from pitboss.model.views import RunView
 from pitboss.surfaces import notice, words
 from pitboss.surfaces.found import Journal, Run
@@ -138,6 +137,22 @@ class RunClient:
         if self._run.journal.exists() or self._run.lock.exists():
             return _state(view, held=is_held(self._run.lock) is not None)
         return _old_run(self.path).state
+
+    def fate(self, actor: ActorId) -> tuple[bool, bool]:
+        """Whether an actor has its final status, and whether the run is over; cheap, only what is new is read.
+
+        Raises:
+            WorldError: What is there cannot be read.
+        """
+        # The lock is asked first: see ``look``.
+        held = is_held(self._run.lock) is not None
+        self._journal.read_on()
+        state = self._journal.state
+        if self._journal.is_open:
+            one = state.actors.get(actor)
+            return one is not None and one.phase is Phase.SETTLED, bool(state.ended_at) or not held
+        run = _old_run(self.path)
+        return any(record.task_id == actor for record in run.records), run.state != "running"
 
     def follow(self, *, every_ms: int = 100, patience_secs: float = 0.0) -> Iterator[RunView]:
         """The run as it stands, then as it stands after each change, until it has ended or nobody is at work on it.
@@ -303,26 +318,13 @@ def list_json(found: Iterable[RunEntry]) -> str:
 class TaskWatch:
     """Tells when nothing more will be written about one actor."""
 
-    def __init__(self, run: Run, actor: ActorId) -> None:
-        self._run = run
+    def __init__(self, seen: RunClient, actor: ActorId) -> None:
+        self._seen = seen
         self._actor = actor
-        self._folder = RunDir(run.path)
-        self._follower = Follower(self._folder.journal)
         self.settled = False
         """True once the actor has its final status; false if its run ended, or died, before that."""
 
     def ended(self) -> bool:
         """True if the actor is settled or its run is over. Cheap: only what is new is read."""
-        if not self._folder.journal.exists():
-            return self._ended_by_the_old_rules()
-        held = is_held(self._folder.lock) is not None
-        over = False
-        for entry in self._follower.read():
-            self.settled = self.settled or (isinstance(entry.fact, f.ActorSettled) and entry.fact.actor == self._actor)
-            over = over or isinstance(entry.fact, f.RunEnded)
-        return self.settled or over or not held
-
-    def _ended_by_the_old_rules(self) -> bool:
-        run = _old_run(self._run.path)
-        self.settled = any(record.task_id == self._actor for record in run.records)
-        return self.settled or run.state != "running"
+        self.settled, over = self._seen.fate(self._actor)
+        return self.settled or over

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
+from pitboss.core.attention import attention
 from pitboss.model.run import ActorId, Phase, Status
 from pitboss.model.views import ActorView, LayerView, RunView
-from pitboss.surfaces import words
+from pitboss.surfaces import notice, words
 
 __all__ = ["floor"]
 
@@ -25,6 +26,9 @@ _PHASE_STYLES = {
     Phase.FROZEN: "magenta",
     Phase.PAUSED: "magenta",
 }
+_MOST_NEEDS = 3
+"""So many needs have a line of their own: the floor is for the actors."""
+
 _LEAST_DOING = 16
 """Below so many cells the phrase about what an actor does is left out, or another column for its sake."""
 
@@ -38,7 +42,7 @@ def floor(view: RunView, *, width: int, height: int, now: float) -> Text:
         height: Lines there is room for; never more.
         now: The time, for what still runs.
     """
-    lines = [_header(view, width, now), *_means(view, width), *_notices(view, width)][: max(1, height)]
+    lines = [_header(view, width, now), *_means(view, width), *_notices(view, width, now)][: max(1, height)]
     room = height - len(lines)
     shown, rest = _chosen(view.actors, room)
     layout = _Layout(shown, width, view.names)
@@ -92,10 +96,10 @@ def _means_of(layer: LayerView, name: str) -> str:
     return ", ".join(parts)
 
 
-def _notices(view: RunView, width: int) -> Iterator[Text]:
+def _notices(view: RunView, width: int, now: float) -> Iterator[Text]:
     if view.ended_at:
         return
-    for text in _spoken_notices(view):
+    for text in (*_spoken_notices(view), *_needs(view, now)):
         yield Text(words.fit(words.clean(text), width).rstrip(), "yellow")
 
 
@@ -108,6 +112,14 @@ def _spoken_notices(view: RunView) -> Iterator[str]:
         yield f"! starting is slowed to {view.starts_limit} at once: {view.throttle}"
     if not view.guarded and view.count(Phase.SETTLED) < len(view.actors):
         yield "! no guardian yet: nothing is started before one watches"
+
+
+def _needs(view: RunView, now: float) -> Iterator[str]:
+    """What needs a person and has no other place in the picture: rows tell of those who failed or fell silent."""
+    needs = [need for need in attention(view, now) if need.kind in {"approval", "budget", "unwritten"}]
+    yield from (f"! {notice.need_line(need, view, now=now)}" for need in needs[:_MOST_NEEDS])
+    if len(needs) > _MOST_NEEDS:
+        yield f"! and {len(needs) - _MOST_NEEDS} more need you: see `pitboss status`"
 
 
 # --- the actors -----------------------------------------------------------------------------------------------------

@@ -134,14 +134,15 @@ def attach(run: str, task: str, raw: bool, errors: bool, lines: int, run_dir: st
     """
     from pitboss.surfaces import activity, client
 
-    found = client.open_run(client.base(run_dir), run)
+    seen = client.RunClient.open(client.base(run_dir), run)
+    found = seen.look()
     actor = client.find_actor(found, task)
     path = client.log_path(found, actor, stderr=errors)
     out, err = stdout(), stderr()
     if not is_quiet():
         err.line(f"pitboss attach: following {path} (Ctrl-C to exit)")
     show = activity.plain(careful=out.isatty()) if raw or errors else activity.render
-    watch = client.TaskWatch(found, actor)
+    watch = client.TaskWatch(seen, actor)
     try:
         for line in activity.follow(activity.Tail(path, show), lines=lines, ended=watch.ended):
             out.line(line)
