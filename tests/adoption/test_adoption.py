@@ -20,8 +20,9 @@ from pitboss.journal.reader import replay
 from pitboss.journal.rundir import RunDir
 from pitboss.model import facts as f
 from pitboss.model.run import ActorId, Phase, Policy, Rule, Status, SubleadDefaults, TreeSpec
-from pitboss.testing.doubles import a_task, check_laws
+from pitboss.testing.doubles import a_task
 from pitboss.testing.faulty_disk import Call, Dead, FaultyDisk
+from pitboss.testing.laws import check_laws
 from support.legacy import a_record, a_resolved_task, write_legacy
 
 

@@ -100,9 +100,9 @@ class Talk:
         """Asks for the turn's end."""
         self.send(self._conversation.interrupt())
 
-    def set_model(self, model: str) -> None:
-        """Asks for another model from the next call on."""
-        self.send(self._conversation.set_model(model))
+    def set_model(self, model: str, *, hello: bool = False) -> None:
+        """Asks for another model from the next call on, in one breath with the hello if so wished."""
+        self.send((self._conversation.hello() if hello else b"") + self._conversation.set_model(model))
 
     def send(self, line: bytes) -> None:
         """Writes to the process."""

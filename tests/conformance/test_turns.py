@@ -6,7 +6,7 @@ import pytest
 
 from conformance.harness import COST_PER_CALL, PER_CALL, Start, Talk
 from pitboss.model.run import Usage
-from pitboss.wire.claude import Ended, ToolAsked, UsageSeen
+from pitboss.wire.claude import Ended, Ready, ToolAsked, UsageSeen
 
 
 def told(talk: Talk) -> list[str]:
@@ -46,6 +46,14 @@ async def test_another_model_speaks_and_is_paid_from_the_next_turn_on(start: Sta
     assert list(models) == ["claude-haiku-4-5", "claude-sonnet-4-5"]
     assert first.result.session_cost_usd is not None
     assert second.result.session_cost_usd == pytest.approx(first.result.session_cost_usd + 3 * COST_PER_CALL)
+
+
+async def test_a_model_that_is_set_before_the_session_has_answered_speaks_from_the_start(start: Start) -> None:
+    talk = await start("three-turns")
+    talk.set_model("claude-sonnet-4-5", hello=True)
+    await talk.next(Ready)
+    await talk.ask()
+    assert {"claude-sonnet-4-5"} == {event.model for event in talk.all(UsageSeen) if event.model}
 
 
 async def test_tokens_are_exact_before_the_result_and_never_shrink(start: Start) -> None:

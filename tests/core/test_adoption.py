@@ -17,7 +17,8 @@ from pitboss.model import signals as s
 from pitboss.model.answers import Answer, Refused
 from pitboss.model.records import TaskRecord
 from pitboss.model.run import ActorId, EarlierWork, Failure, Phase, ResumeScope, Status, Usage
-from pitboss.testing.doubles import RUN, Story, a_run, a_task, a_tree, check_laws
+from pitboss.testing.doubles import RUN, Story, a_run, a_task, a_tree
+from pitboss.testing.laws import check_laws
 
 TREE = "/repos/x-pitboss-a"
 FAILED = f.ActorAdopted(

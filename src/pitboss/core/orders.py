@@ -7,7 +7,6 @@ other the first is carried out, and the second is told how things stand. What ac
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import assert_never, get_args
 
@@ -28,6 +27,9 @@ OPERATOR = "operator"
 """Who has ordered something, in facts and notes; on which machine and with what program is in ``OrderTaken``."""
 
 NOTE = "[SYSTEM] A note from the operator of this run; go on with your work, and mind it:\n"
+
+LARGEST = 1_000_000_000
+"""No limit is beyond that, in dollars, actors or seconds: times and sums are still exact with it."""
 
 FOR_LATER = (o.AnswerApproval, o.ReplacePolicy, o.ChangeLimits, o.SetModel, o.NoteActor)
 """Orders that a run can be given while no dispatcher lives: they are only remembered."""
@@ -134,15 +136,20 @@ def _steer(d: Decision, order: o.ActorOrder, *, absent: bool) -> Refused | None:
         case o.PauseActor(actor=target, mode=mode):
             return steering.pause(d, target, mode, by=OPERATOR)
         case o.ContinueActor(actor=target, prompt=prompt):
-            return steering.go_on(d, target, prompt or steering.CONTINUE, by=OPERATOR)
+            return steering.go_on(d, target, _in_words(prompt), by=OPERATOR)
         case o.RedirectActor(actor=target, prompt=prompt):
-            return steering.redirect(d, target, prompt, by=OPERATOR)
+            return steering.redirect(d, target, _in_words(prompt), by=OPERATOR)
         case o.NoteActor(actor=target, text=text):
             return _note(d, d.actor(target), text, absent=absent)
         case o.SetModel(actor=target, model=model):
             return _set_model(d, d.actor(target), model)
         case _:
             assert_never(order)
+
+
+def _in_words(prompt: str) -> str:
+    """What is said to a model: it cannot be told nothing, though operators may say just that, as in Pitboss 0.9."""
+    return prompt if prompt.strip() else steering.CONTINUE
 
 
 def _note(d: Decision, actor: Actor, text: str, *, absent: bool) -> Refused | None:
@@ -159,14 +166,14 @@ def _note(d: Decision, actor: Actor, text: str, *, absent: bool) -> Refused | No
 
 
 def _set_model(d: Decision, actor: Actor, model: str) -> Refused | None:
-    if not model.strip() or model.startswith("-"):
+    if not model or model.startswith("-") or not model.isprintable() or " " in model:
         return refused("invalid_arg", f"{model!r} is not the name of a model")
     if (refusal := _refuse_ending(actor)) is not None:
         return refusal
     if model == actor.spec.model:
         return None
     d.note(of.ModelSet(**d.about(actor.spec.id), model=model))
-    if actor.phase in lifecycle.HAS_PROCESS:
+    if actor.phase in {Phase.STARTING, Phase.WORKING, Phase.FROZEN}:
         d.ask(e.SetModel(actor=actor.spec.id, attempt=actor.attempt, model=model))
     return None
 
@@ -220,17 +227,9 @@ def _change_limits(d: Decision, order: o.ChangeLimits) -> Answer | Refused:
 def _limit_facts(d: Decision, order: o.ChangeLimits) -> Iterator[of.LimitsChanged]:
     """What is to be written down: the lead's money and cap are the run's, its time-out is its own."""
     leader = tree.root(d.state)
-    if leader is None or order.actor != leader.spec.id:
-        yield of.LimitsChanged(
-            at=d.at,
-            actor=order.actor,
-            budget_usd=order.budget_usd,
-            max_workers=order.max_workers,
-            timeout_secs=order.timeout_secs,
-        )
-        return
+    layer = None if leader is not None and order.actor == leader.spec.id else order.actor
     if order.budget_usd is not None or order.max_workers is not None:
-        yield of.LimitsChanged(at=d.at, budget_usd=order.budget_usd, max_workers=order.max_workers)
+        yield of.LimitsChanged(at=d.at, actor=layer, budget_usd=order.budget_usd, max_workers=order.max_workers)
     if order.timeout_secs is not None:
         yield of.LimitsChanged(at=d.at, actor=order.actor, timeout_secs=order.timeout_secs)
 
@@ -239,8 +238,11 @@ def _refuse_values(order: o.ChangeLimits) -> Refused | None:
     budget = order.budget_usd
     if budget is None and order.max_workers is None and order.timeout_secs is None:
         return refused("invalid_arg", "nothing is to be changed; give a budget, a cap or a time-out")
-    if budget is not None and not (math.isfinite(budget) and budget > 0):
-        return refused("invalid_arg", f"a budget is an amount above 0, not {budget}")
+    if budget is not None and not 0 < budget <= LARGEST:
+        return refused("invalid_arg", f"a budget is an amount above 0 and not beyond {LARGEST:,}, not {budget}")
+    for what, number in (("a cap", order.max_workers), ("a time-out in seconds", order.timeout_secs)):
+        if number is not None and number > LARGEST:
+            return refused("invalid_arg", f"{what} is not beyond {LARGEST:,}")
     if order.max_workers is not None and order.max_workers < 1:
         return refused("invalid_arg", "a cap is at least 1; `pitboss drain` starts nothing more")
     if order.timeout_secs is not None and order.timeout_secs < 1:
@@ -258,8 +260,8 @@ def _refuse_of_actor(d: Decision, order: o.ChangeLimits) -> Refused | None:
     actor = d.state.actors.get(order.actor) if order.actor else None
     if actor is None:
         return refused("not_found", f"unknown task_id: {order.actor}")
-    if actor.phase in tree.OVER:
-        return refused("conflict", f"{order.actor} has already ended", state=tree.stage_of(actor))
+    if (ending := _refuse_ending(actor)) is not None:
+        return refused(ending.code, ending.message, state=tree.stage_of(actor))
     wants_layer = order.budget_usd is not None or order.max_workers is not None
     if not wants_layer or actor.role == "lead":
         return None
@@ -295,7 +297,9 @@ def _limits_told(d: Decision, order: o.ChangeLimits) -> dict[str, object]:
 
 
 def _drain(d: Decision, reason: str) -> Answer:
-    return Answer({"ok": True, "changed": steering.drain(d, _said(reason)), "running": len(d.state.live)})
+    answer = {"ok": True, "changed": steering.drain(d, _said(reason)), "running": len(d.state.live)}
+    frozen = [name for name in d.state.live if d.actor(name).phase is Phase.FROZEN]
+    return Answer(answer | ({"frozen": ", ".join(frozen)} if frozen else {}))  # the run's end waits for them
 
 
 def _stop(d: Decision, reason: str) -> Answer:

@@ -178,6 +178,8 @@ def redirect(d: Decision, target: ActorId, prompt: str, *, by: str) -> Refused |
             return go_on(d, target, prompt, by=by, redirects=True)
         case Phase.FROZEN:
             return _conflict(f"worker is frozen: continue {target} first, then redirect it")
+        case Phase.STOPPING if actor.is_pausing:
+            return _conflict(f"{target} is still being paused; try again in a moment")
         case Phase.STARTING:
             return _conflict(f"{target} is not yet initialized: its session has not answered; try again in a moment")
         case Phase.QUEUED | Phase.PREPARING:

@@ -62,6 +62,8 @@ class LiveSession:
         self._mint = mint
         self.judged = session.judged
         """Its tool calls are put to the run before they are made."""
+        self._model: str | None = None
+        """What it is to use instead of what it was started with."""
         self._frozen = False
         self._deeds: dict[str, wire.ToolAsked | wire.PermissionAsked] = {}
         """Tool calls that wait for the run's word."""
@@ -107,6 +109,8 @@ class LiveSession:
         try:
             self._emit(s.ProcessUp(**self._about(), pid=child.pid))
             child.write(self._talk.hello())
+            if self._model is not None:
+                self.set_model(self._model)
             if self._ending is not None:
                 self.press(self._ending)
             self._watch_silence()
@@ -178,7 +182,8 @@ class LiveSession:
         self._say(self._talk.prompt(text))
 
     def set_model(self, model: str) -> None:
-        """Use another model from the next request on."""
+        """Use another model from the next request on; a process that does not exist yet hears it first of all."""
+        self._model = model
         self._say(self._talk.set_model(model))
 
     def interrupt(self) -> None:

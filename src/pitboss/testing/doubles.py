@@ -11,9 +11,8 @@ from typing import TypeVar
 
 import msgspec
 
-from pitboss.core import coordination, ledger, lifecycle, store, tree
 from pitboss.core.decide import Outcome, decide
-from pitboss.core.state import Actor, RunState, Wait, evolve
+from pitboss.core.state import Actor, RunState, evolve
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
@@ -34,7 +33,8 @@ from pitboss.model.run import (
     TurnResult,
     Usage,
 )
-from pitboss.model.tree import CallId, ForActors, ForKey, ForLease
+from pitboss.model.tree import CallId
+from pitboss.testing.laws import check_laws, check_rebuild, check_step
 
 RUN = RunId("0192f0c1-0000-7000-8000-000000000001")
 
@@ -111,7 +111,8 @@ class Story:
         self.state = self.last.state
         self.facts += self.last.facts
         self.effects += self.last.effects
-        check_laws(self.state, before)
+        check_laws(self.state)
+        check_step(before, self.state)
         check_rebuild(before, self.last)
         return self.last
 
@@ -274,123 +275,6 @@ class Story:
         """Take a working actor to a failed end."""
         self.turn_ends(name, a_result(is_error=True))
         self.gone(name, code=1, failure=failure or Failure(kind="unknown", message="broke"))
-
-
-def check_laws(state: RunState, before: RunState | None = None) -> None:
-    """Assert every law that the state alone can show.
-
-    Of ``before``, which led to it, what was more than a limit that was lowered since may stay, and not grow.
-    """
-    if state.run is None:
-        return
-    before = state if before is None or before.run is None else before
-    actors = state.actors.values()
-    live = [actor for actor in actors if actor.phase in lifecycle.HOLDS_SLOT]
-    starting = [actor for actor in actors if actor.phase in lifecycle.IN_FLIGHT]
-    assert {actor.spec.id for actor in live} == set(state.live), "the index of live actors is wrong"
-    assert [actor.spec.id for actor in actors if actor.phase is Phase.QUEUED] == list(state.waiting)
-    assert {actor.spec.id for actor in actors if actor.phase is Phase.SETTLED} == set(state.order)
-    cap = max(state.run.max_parallel, len(before.live))
-    assert state.run.tree is not None or len(live) <= cap, "law 7: more live actors than the cap"
-    assert len(starting) <= state.run.max_starts, "law 7: more starts in flight than the limit"
-    worktrees = [actor.worktree.path for actor in state.actors.values() if actor.worktree and actor in live]
-    assert len(worktrees) == len(set(worktrees)), "law 1: two live actors in one worktree"
-    for actor in state.actors.values():
-        _check_actor(actor)
-    if state.run.tree is not None:
-        _check_tree(state, before)
-    elif state.run.budget_usd is not None:
-        # Each attempt may pass its share by one call; of past attempts only the sum is known.
-        over = sum(max(0.0, (actor.cost_usd or 0.0) - (actor.allotment_usd or 0.0)) for actor in state.actors.values())
-        most = max(state.run.budget_usd, _promised(before))
-        assert _promised(state) <= most + over + 1e-9, "law 6: more promised than there is"
-
-
-def _promised(state: RunState) -> float:
-    """Money of a flat run that live actors hold, and that ended ones have spent."""
-    held = sum(actor.allotment_usd or 0.0 for actor in state.live_actors)
-    return held + sum(one.cost_usd or 0.0 for one in state.actors.values() if one.spec.id not in state.live)
-
-
-def _check_tree(state: RunState, before: RunState) -> None:
-    """The laws of a tree: caps, the ledger, nobody orphaned, nobody left waiting for what has come about."""
-    live = [actor for actor in state.actors.values() if actor.phase not in tree.OVER]
-    for role, most in (("worker", state.tree.max_total_workers), ("sublead", state.tree.max_subleads)):
-        assert most is None or sum(actor.role == role for actor in live) <= most, f"law 7: too many {role}s"
-    for layer in [actor for actor in state.actors.values() if actor.role in {"lead", "sublead"}]:
-        pool = tree.pool_of(state, layer.spec.id)
-        cap, money = tree.worker_cap(state, pool), ledger.account(state, pool)
-        most = cap if cap is None else max(cap, tree.live_workers(before, pool) if pool in before.actors else 0)
-        assert most is None or tree.live_workers(state, pool) <= most, "law 7: more workers than the cap"
-        assert money.spent >= 0, "law 6: a layer has earned money"
-    total = sum(actor.all_cost_usd or 0.0 for actor in state.actors.values())
-    leader = tree.root(state)
-    assert leader is not None
-    assert abs(ledger.account(state, leader.spec.id).spent - total) < 1e-9, "law 6: money counted twice or not at all"
-    for actor in state.actors.values():
-        parent = state.actors.get(actor.parent) if actor.parent else None
-        orphan = parent is not None and parent.phase in tree.OVER and actor.phase not in tree.OVER
-        assert not orphan or actor.stopping is not None, f"law 3: {actor.spec.id} has lost its lead and goes on"
-        _check_steered(state, actor)
-    for wait in state.waits.values():
-        _check_wait(state, wait)
-    holders = [(lease.scope, lease.name) for lease in state.leases.held.values()]
-    assert len(holders) == len(set(holders)), "two hold one lease"
-    for lease in state.leases.held.values():
-        assert state.actors[ActorId(lease.holder)].phase is not Phase.SETTLED, "a ghost holds a lease"
-
-
-def _check_steered(state: RunState, actor: Actor) -> None:
-    """What an actor is told reaches it, and an order to end holds for whoever has no process too."""
-    name, waits = actor.spec.id, any(wait.actor == actor.spec.id for wait in state.waits.values())
-    if actor.phase is Phase.WORKING and actor.inbox:
-        assert actor.interrupting, f"{name} is not told what it could hear"
-        assert not waits, f"{name} waits while a message waits for it"
-    if state.draining is not None:
-        assert actor.phase is not Phase.QUEUED or actor.parent is None, f"{name} waits for a start that never comes"
-    if state.stop_ordered:
-        assert actor.phase is not Phase.PAUSED, f"{name} is paused in a run that was stopped"
-
-
-def _check_wait(state: RunState, wait: Wait) -> None:
-    """Nobody waits who is gone, and nobody for what has come about."""
-    caller = state.actors[wait.actor]
-    assert caller.phase in lifecycle.HAS_PROCESS, "a wait has outlived its caller"
-    assert caller.attempt == wait.attempt, "a wait is one of an older attempt"
-    match wait.awaited:
-        case ForActors(ids=ids):
-            over = [name for name in ids if state.actors[name].phase is Phase.SETTLED]
-            assert not over, f"{wait.actor} waits for what has ended: {over}"
-        case ForKey(layer=layer, path=path):
-            call = coordination.wait_call(wait.awaited)
-            found = store.waited(state.store(layer), coordination.caller_of(state, wait.actor, layer), call)
-            assert found is None, f"{wait.actor} waits for a key that is there: {path}"
-        case ForLease(scope=scope, name=lease):
-            held = (scope, lease) in {(one.scope, one.name) for one in state.leases.held.values()}
-            assert held or caller.stopping is not None, f"{wait.actor} waits for a lease that nobody holds: {lease}"
-        case _:
-            pass
-
-
-def _check_actor(actor: Actor) -> None:
-    name = actor.spec.id
-    settled = actor.phase is Phase.SETTLED
-    assert settled == (actor.status is not None), f"{name}: a status exactly when settled"
-    if settled and actor.process_at:
-        assert actor.certificate is not None, f"law 2: {name} settled without evidence"
-        if not actor.certificate.complete:
-            assert "unverifiable" in actor.note, f"law 2: {name} hides that its end is unproven"
-    unstarted = actor.phase is Phase.QUEUED or actor.stopping is not None
-    assert actor.attempt > 0 or unstarted, f"{name}: only who waits, or was stopped in that, has had no attempt"
-
-
-def check_rebuild(before: RunState, outcome: Outcome) -> None:
-    """Assert that facts, written down and read back, lead to the same state (law 4)."""
-    state = before
-    for fact in outcome.facts:
-        again: f.AnyFact = msgspec.json.decode(msgspec.json.encode(fact), type=f.AnyFact)
-        state = evolve(state, again)
-    assert state == outcome.state, "law 4: the journal alone does not rebuild the state"
 
 
 def replay(facts: Iterable[f.AnyFact]) -> RunState:
