@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from msgspec.structs import replace
 
@@ -49,7 +50,7 @@ def test_an_approval_tells_who_asks_since_when_until_when_and_how_to_answer() ->
         until=START + 3600,
         text="a asks for approval: push to main",
         behind=(ActorId("a"),),
-        command=("approvals", "approve", RUN, "req-1"),
+        command=("approve", RUN, "req-1"),
     ) == only(view)
 
 
@@ -94,6 +95,18 @@ def test_a_silent_agent_is_named_with_those_who_wait_for_it() -> None:
 def test_nobody_is_silent_in_a_run_that_nobody_is_at_work_on() -> None:
     silent = replace(working("a"), silent_secs=300.0)
     assert ["cut_off"] == kinds(picture(silent), live=False)
+
+
+@pytest.mark.parametrize("phase", [Phase.FROZEN, Phase.PAUSED])
+def test_whom_only_an_operator_can_let_go_on_is_named_and_whom_a_lead_can_is_not(phase: Phase) -> None:
+    still = replace(working("a"), phase=phase)
+    need = only(picture(still))
+    assert ("paused", f"a is {phase} and goes on when it is told to", ("continue", RUN, "a")) == (
+        need.kind,
+        need.text,
+        need.command,
+    )
+    assert [] == kinds(picture(replace(still, role="worker", parent=ActorId("lead"))))
 
 
 def test_a_failure_is_told_with_its_reason_also_of_a_run_that_has_ended() -> None:

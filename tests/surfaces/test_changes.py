@@ -102,7 +102,7 @@ def test_a_request_is_told_when_it_is_asked_and_when_it_is_answered() -> None:
     (asked,) = told(calm, asks)
     (answered,) = told(asks, calm)
     assert ("approval", "! a asks for approval: push to main (1m)", "req-1") == (asked.kind, asked.text, asked.about)
-    assert asked.command.endswith(f"approvals approve {RUN[:13]} req-1")
+    assert asked.command.endswith(f"approve {RUN[:13]} req-1")
     assert ("answered", "a", "req-1") == (answered.kind, answered.name, answered.about)
 
 

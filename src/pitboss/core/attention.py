@@ -27,7 +27,7 @@ GUARDIAN_SECS = 10.0
 """So long a run may take to have its guardian: a busy machine starts a Python process in one or two seconds."""
 
 NeedKind: TypeAlias = Literal[
-    "cut_off", "disk", "guardian", "approval", "stalled", "budget", "api", "unwritten", "draining", "failed"
+    "cut_off", "disk", "guardian", "approval", "stalled", "paused", "budget", "api", "unwritten", "draining", "failed"
 ]
 
 URGENCY: tuple[NeedKind, ...] = (
@@ -36,6 +36,7 @@ URGENCY: tuple[NeedKind, ...] = (
     "guardian",  # nothing new is started
     "approval",  # somebody stands still, and maybe others behind
     "stalled",  # somebody seems to
+    "paused",  # somebody does, and goes on when a person says so
     "budget",
     "api",  # it recovers by itself, unless the key or the account is the trouble
     "unwritten",
@@ -88,7 +89,7 @@ def attention(view: RunView, now: float, free_bytes: int | None = None, *, live:
     """
     found = [*_kept(view, live=live), *_failures(view)]
     if live and not view.ended_at:
-        found += [*_stalled(view), *_budget(view), *_run_wide(view, now), *_disk(view, free_bytes)]
+        found += [*_stalled(view), *_paused(view), *_budget(view), *_run_wide(view, now), *_disk(view, free_bytes)]
     return tuple(sorted(found, key=_urgency))
 
 
@@ -122,7 +123,7 @@ def _approval(view: RunView, asked: ApprovalView, name: str) -> Need:
         until=asked.expires_at,
         text=f"{name} {_ASKS[asked.kind]}: {what}",
         behind=_behind(view, asked.actor),
-        command=("approvals", "approve", view.run_id, asked.request_id),
+        command=("approve", view.run_id, asked.request_id),
     )
 
 
@@ -173,10 +174,25 @@ def _stalled(view: RunView) -> Iterator[Need]:
             )
 
 
+def _paused(view: RunView) -> Iterator[Need]:
+    """Whom nobody but an operator can have paused: the others are their leads' to let go on."""
+    for actor in view.actors:
+        if actor.role in {"task", "lead"} and actor.phase in {Phase.FROZEN, Phase.PAUSED}:
+            yield Need(
+                kind="paused",
+                about=actor.id,
+                actor=actor.id,
+                text=f"{actor.name or actor.id} is {actor.phase} and goes on when it is told to",
+                behind=_behind(view, actor.id),
+                command=("continue", view.run_id, actor.id),
+            )
+
+
 def _budget(view: RunView) -> Iterator[Need]:
     over = {actor.id for actor in view.actors if actor.phase in {Phase.TIDYING, Phase.SETTLED}}
     if not view.layers and _is_near(view.spent_usd, view.budget_usd):
-        yield Need(kind="budget", text=f"The run has spent {_share(view.spent_usd, view.budget_usd)}")
+        text = f"The run has spent {_share(view.spent_usd, view.budget_usd)}"
+        yield Need(kind="budget", text=text, command=("budget", view.run_id, "USD"))
     for layer in view.layers:
         if layer.lead not in over and not layer.is_shared and _is_near(layer.spent_usd, layer.budget_usd):
             yield _layer_budget(view, layer)
@@ -185,7 +201,8 @@ def _budget(view: RunView) -> Iterator[Need]:
 def _layer_budget(view: RunView, layer: LayerView) -> Need:
     name = view.names.get(layer.lead, layer.lead)
     text = f"{name} and those below have spent {_share(layer.spent_usd, layer.budget_usd)}"
-    return Need(kind="budget", about=layer.lead, actor=layer.lead, text=text)
+    command = ("budget", view.run_id, layer.lead, "USD")
+    return Need(kind="budget", about=layer.lead, actor=layer.lead, text=text, command=command)
 
 
 def _is_near(spent: float, budget: float | None) -> bool:

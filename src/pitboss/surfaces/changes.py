@@ -75,9 +75,9 @@ def changes(
 
 
 def newly_needed(before: Sequence[Need], now: Sequence[Need]) -> list[Need]:
-    """The needs that were not there before."""
+    """The needs that were not there before, but for those a person has just brought about."""
     known = {need.key for need in before}
-    return [need for need in now if need.key not in known]
+    return [need for need in now if need.key not in known and need.kind != "paused"]
 
 
 def cut_off(view: RunView, now: float) -> Change:
