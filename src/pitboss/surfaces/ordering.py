@@ -23,8 +23,8 @@ __all__ = ["Leave", "Outcome", "give", "shape"]
 Leave: TypeAlias = Callable[[Path, OrderOp], Answer | Refused]
 """Writes an order into the journal of a run, given by its folder, that nobody is at work on."""
 
-_OF_THE_TALK = frozenset({"event", "op", "error", "code"})
-"""Keys of an answer on the socket that are not about what came of the order."""
+_OF_THE_TALK = frozenset({"event", "op", "error", "code", "current_state"})
+"""Keys of an answer on the socket that are told in another way, or, ``current_state``, say less than ``state``."""
 
 
 class Outcome(NamedTuple):
