@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from support.parts import FOREVER, bash, commit, hear, say, spawn, spawn_sublead, until_exists, wait, wait_sublead
+from support.parts import FOREVER, bash, call, commit, hear, say, spawn, spawn_sublead, until_exists, wait, wait_sublead
 from support.pit import Ended, Json, Pit, Run
 
 pytestmark = pytest.mark.slow
@@ -174,3 +174,29 @@ def test_a_drain_is_waited_for_and_whoever_stops_waiting_stops_nothing(pit: Pit)
     assert {"a": "Success"} == run.statuses()
     (began,) = run.told("DrainBegan")
     assert "operator: lunch" == began["by"]
+
+
+def test_who_asks_is_answered_and_a_run_that_was_cut_off_keeps_what_it_was_told(pit: Pit) -> None:
+    ask = call("request_approval", summary="push to main", timeout_secs=60)
+    process = pit.dispatching(
+        pit.tree(parts={"lead": [ask, FOREVER], "lead/2": [bash("true"), {"text": "heard: {{heard}}"}]})
+    )
+    run = pit.until(lambda run: run.told("ApprovalRequested"))
+    (asked,) = run.told("ApprovalRequested")
+    name = str(cast("Json", asked["approval"])["request_id"])
+
+    approved = done(pit, "approve", name[:-1], "--comment", "fine")
+    late = order(pit, "reject", name, "--json")
+    busy(pit, 2)
+    process.kill()
+    process.communicate()
+    note = done(pit, "tell", "lead", "the branch has moved")
+    held = order(pit, "pause", "lead")
+    resumed = pit.pitboss("resume", "--run-dir", str(pit.runs))
+
+    assert f"approved {name}: lead is told\n" == approved
+    assert (1, "conflict") == (late.code, json.loads(late.out)["code"])
+    assert "lead hears it when the run is resumed; nothing is interrupted\n" == note
+    assert (1, True) == (held.code, "pitboss resume" in held.err)
+    assert 0 == resumed.code, resumed.err
+    assert "the branch has moved" in str(run.record("lead")["final_message"])

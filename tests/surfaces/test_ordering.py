@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +20,11 @@ from pitboss.model import facts as f
 from pitboss.model import order_facts as of
 from pitboss.model import tree_facts as t
 from pitboss.model.run import ActorId, Certificate, Policy, Rule, Status
+from pitboss.surfaces import awaiting, outcomes
 from pitboss.surfaces.cli import cli
+from pitboss.surfaces.outlet import Outlet
 from pitboss.wire import views
+from pitboss.wire.control import CancelWorker
 from support.dispatcher import Dispatcher, Json, Script, Talk
 from support.pictures import CART, RUN, START, begun, done, grown, opened, state_of, write_run
 
@@ -284,6 +288,26 @@ def test_pause_waits_until_the_processes_are_gone(runs: Path) -> None:
     result = waited(at_work(runs), runs, "pause", "latest", "a", now=[stopping], then=[paused])
     assert result.output.startswith("paused a; $0.01 spent so far; its place and its session are kept"), result.output
     assert f"pitboss continue {RUN[:13]} a" in result.output
+
+
+def test_what_is_still_to_come_is_shown_on_a_terminal_and_wiped(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = at_work(runs)
+    monkeypatch.setenv("TERM", "xterm")
+    op = CancelWorker(task_id="a")
+    screen, stream = os.openpty()
+    with (
+        os.fdopen(stream, "w") as file,
+        RunLock.acquire(folder.lock),
+        Dispatcher(folder, shows(folder, now=CANCELLED[:1], then=CANCELLED[1:])),
+    ):
+        is_so = outcomes.is_so(op)
+        assert is_so is not None
+        view = awaiting.until(folder.path, is_so, lambda view: outcomes.still_to_come(op, view), Outlet(file))
+        shown = os.read(screen, 4096).decode()
+    os.close(screen)
+    assert view.actors[0].status is Status.CANCELLED
+    assert "a: stopping (Ctrl-C ends only the waiting)" in shown
+    assert shown.endswith("\r\x1b[2K")
 
 
 def test_a_dispatcher_that_dies_before_it_is_so_is_a_failure(runs: Path) -> None:
