@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from pitboss.model import facts as f
+from pitboss.model import order_facts as of
 from pitboss.model import tree_facts as t
 from pitboss.model.run import ActorId
 
@@ -49,9 +50,9 @@ SHARED = (
 def story(entries: Iterable[Entry], actor: ActorId) -> list[Entry]:
     """Everything that happened to ``actor``, and what of the run as a whole bears on it, oldest first.
 
-    What it wrote to a store and which leases it had is its own too. Causes are followed back: a fact that led to one of
-    the actor's is part of its story. What led to a fact about the whole run is not, or every story would tell how the
-    last actor ended.
+    What it wrote to a store, which leases it had and what an operator has ordered of it is its own too. Causes are
+    followed back: a fact that led to one of the actor's is part of its story. What led to a fact about the whole run is
+    not, or every story would tell how the last actor ended.
     """
     all_entries = list(entries)
     by_seq = {entry.seq: entry for entry in all_entries}
@@ -82,5 +83,7 @@ def _is_about(fact: f.AnyFact, actor: ActorId, leases: set[str]) -> bool:
             return lease.lease_id in leases
         case t.LeaseOver(ended=ended):
             return ended.lease_id in leases
+        case of.OrderTaken(order=order):
+            return getattr(order, "actor", None) == actor
         case _:
             return getattr(fact, "actor", None) == actor

@@ -42,8 +42,8 @@ def load_rules(text: str | bytes, path: str) -> Rulebook:
         ManifestError: Something is wrong with it; every problem is in the error, with its line.
     """
     findings = Findings(read(text, path))
-    manifest = conform(findings)
     _refuse_the_rest(findings)
+    manifest = conform(findings)
     if manifest is None:
         findings.raise_errors(path)
         raise OurFault("rules were refused without a reason")
@@ -54,7 +54,7 @@ def load_rules(text: str | bytes, path: str) -> Rulebook:
 
 
 def _refuse_the_rest(findings: Findings) -> None:
-    """Keys of a manifest that cannot be changed while a run is at work; unknown ones were reported already."""
+    """Keys of a manifest that cannot be changed while a run is at work."""
     raw = findings.document.raw
     run = raw.get("run")
     inside = [("run", key) for key in run if key != _DEFAULT] if isinstance(run, dict) else []
@@ -62,3 +62,4 @@ def _refuse_the_rest(findings: Findings) -> None:
         findings.error(
             f"{shown(subject[-1])} cannot be changed here: only [[approval_policy]] and [run].{_DEFAULT} can", subject
         )
+        findings.mark_broken(subject)

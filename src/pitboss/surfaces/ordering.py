@@ -23,8 +23,8 @@ __all__ = ["Leave", "Outcome", "give", "shape"]
 Leave: TypeAlias = Callable[[Path, OrderOp], Answer | Refused]
 """Writes an order into the journal of a run, given by its folder, that nobody is at work on."""
 
-_OF_THE_TALK = frozenset({"event", "op", "error", "code"})
-"""Keys of an answer on the socket that are not about what came of the order."""
+_OF_THE_TALK = frozenset({"event", "op", "error", "code", "current_state"})
+"""Keys of an answer on the socket that are told in another way, or, ``current_state``, say less than ``state``."""
 
 
 class Outcome(NamedTuple):
@@ -98,5 +98,5 @@ def shape(outcome: Outcome, run: Run, more: Mapping[str, object]) -> dict[str, o
     """
     said = {key: value for key, value in outcome.told.items() if key != "ok"}
     about = {"version": 1, "op": name_of(outcome.op), "run_id": run.view.run_id, "order_id": outcome.op.order_id}
-    about |= {"task_id": getattr(outcome.op, "task_id", None), "in_journal": outcome.in_journal}
+    about |= {"task_id": getattr(outcome.op, "task_id", None), "in_journal": outcome.in_journal and not outcome.error}
     return {**about, **said, "changed": outcome.changed, **more}

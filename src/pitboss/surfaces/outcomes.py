@@ -123,7 +123,9 @@ def facts(outcome: Outcome, after: RunView) -> dict[str, object]:
     return {
         **({"state": stands} if stands else {}),
         "status": found.status,
-        "duration_secs": round(max(0.0, found.ended_at - found.started_at), 3) if found.started_at else None,
+        "duration_secs": round(max(0.0, found.ended_at - found.started_at), 3)
+        if found.ended_at and found.started_at
+        else None,
         "spent_usd": round(sum(actor.cost_usd or 0.0 for actor in _with_those_below(after, found.id)), 6),
         "branch": found.branch,
         "worktree": found.worktree,
@@ -166,6 +168,8 @@ class _Told(NamedTuple):
         over = bool(self.after.ended_at)
         if over and isinstance(op, wire.CancelRun | wire.Drain):
             return Report(f"{self.run} has ended already; nothing was changed")
+        if over and isinstance(op, wire.CancelWorker) and _all_settled(self.after, op.task_id):
+            return self.cancelled(op.task_id)
         if outcome.code == "conflict" and isinstance(op, wire.PauseWorker) and stands in {"paused", "frozen"}:
             return Report(f"{self.name(op.task_id)} is {stands} already; nothing was changed")
         if outcome.code == "conflict" and isinstance(op, wire.ContinueWorker) and stands == "running":
@@ -173,6 +177,8 @@ class _Told(NamedTuple):
         hint = outcome.hint
         if outcome.code == "unavailable" and outcome.in_journal and not over:
             hint = hint or f"take it up again with: {self.typed('resume')}"
+        if outcome.code == "conflict" and isinstance(op, wire.UpdatePolicy):
+            hint = f"see which rules are in force with: {self.typed('policy')}"
         if isinstance(op, wire.RepromptWorker) and stands == "frozen":
             hint = f"let it go on first: {self.typed('continue', op.task_id)}"
         line = words.clean(words.renamed(outcome.error, self.after.names))

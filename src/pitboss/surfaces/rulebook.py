@@ -49,8 +49,7 @@ def in_force(run: Run) -> InForce:
 def as_toml(held: InForce) -> str:
     """The rules as they would stand in a manifest, the version above them."""
     document = tomlkit.document()
-    document.add(tomlkit.comment(f"The rules of run {held.run_id}, version {held.version}. The first that matches"))
-    document.add(tomlkit.comment("decides; what becomes of a request that none matches stands under [run]."))
+    document.add(tomlkit.comment(f"Rules of run {held.run_id}, version {held.version}; the first that matches decides"))
     run = tomlkit.table()
     run.add("default_approval_policy", held.policy.default_action)
     document.add("run", run)
