@@ -1,4 +1,4 @@
-"""What is done to runs that nobody works on: work brought back, worktrees put away, requests for approval answered.
+"""What is done to runs at rest: work brought back, worktrees put away, requests answered, messages sent.
 
 Beside ``compose``, which names the parts of a run at work, this file names those of one at rest. Called by
 ``surfaces.commands``; blocks.
@@ -26,8 +26,20 @@ from pitboss.journal.log import Journal, replay
 from pitboss.journal.rundir import RunDir
 from pitboss.model import effects as e
 from pitboss.model.answers import Answer, Refused
+from pitboss.model.notices import Sink
 from pitboss.model.signals import ApprovalAnswered, Signal, WorktreeTidied
+from pitboss.services.owed import send_left_over, send_owed, test_sinks
 from pitboss.wire.control import Approve
+
+__all__ = [
+    "answer_approval",
+    "prune",
+    "restore",
+    "send_left_over",
+    "send_owed",
+    "sinks_of_manifest",
+    "test_sinks",
+]
 
 
 def restore(directory: str, ref: str, owner: str, *, into: str | None = None, branch: str | None = None) -> list[Saved]:
@@ -134,6 +146,17 @@ def answer_approval(run_dir: Path, order: Approve) -> Answer | Refused:
             finally:
                 journal.close()
     return next(effect.answer for effect in outcome.effects if isinstance(effect, e.AnswerOrder))
+
+
+def sinks_of_manifest(path: str) -> tuple[Sink, ...]:
+    """Who would be told about a run of a manifest.
+
+    Raises:
+        OperatorError: It cannot be read, or is not valid.
+    """
+    from pitboss.intake import load  # reading manifests takes a while to import, and only this needs it
+
+    return load(path).run.sinks
 
 
 def _user() -> str:

@@ -7,6 +7,7 @@ gives away. Called by ``fittings``, ``resolve``, and ``services.notify``, which 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -15,7 +16,17 @@ from urllib.parse import urlsplit
 
 from pitboss.model.notices import PARENT, PARENT_SECRET, PARENT_URL, Sink
 
-__all__ = ["Filled", "UrlError", "check_header", "check_url", "fill", "filled", "is_variable", "may_reach"]
+__all__ = [
+    "Filled",
+    "UrlError",
+    "check_header",
+    "check_url",
+    "fill",
+    "filled",
+    "fingerprint",
+    "is_variable",
+    "may_reach",
+]
 
 PREFIX = "PITBOSS_NOTIFY_"
 """Only variables with such names may be used, so that no manifest can send other secrets away."""
@@ -103,6 +114,11 @@ def filled(sink: Sink, environ: Mapping[str, str]) -> Filled:
     for name, value in headers.items():
         check_header(name, value)
     return Filled(url, headers, fill(sink.secret, environ))
+
+
+def fingerprint(url: str) -> str:
+    """By which a parent's URL is known again without being kept."""
+    return f"sha256:{hashlib.sha256(url.encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 
 def may_reach(sink: Sink, address: IPv4Address | IPv6Address) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 
 from pitboss.manifest.findings import Findings
 from pitboss.manifest.positions import Path
-from pitboss.manifest.receivers import UrlError, check_header, check_url, fill, is_variable
+from pitboss.manifest.receivers import UrlError, check_header, check_url, fill, fingerprint, is_variable
 from pitboss.manifest.schema import Manifest, Notification
 from pitboss.manifest.surroundings import Surroundings
 from pitboss.model.notices import PARENT, PARENT_URL, PLACES, Sink, fill_places, unknown_places
@@ -65,7 +65,7 @@ def _parent(surroundings: Surroundings, findings: Findings) -> Sink | None:
     if not usable:
         findings.warn(f"{PARENT_URL} is not a URL that can be posted to, so it is ignored; give an http(s) URL")
         return None
-    return Sink(id=PARENT, kind="webhook")
+    return Sink(id=PARENT, kind="webhook", url=fingerprint(url))
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------

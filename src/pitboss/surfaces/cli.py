@@ -13,7 +13,7 @@ from __future__ import annotations
 import click
 
 from pitboss import __version__
-from pitboss.surfaces.commands import answering, keeping, looking, starting
+from pitboss.surfaces.commands import answering, keeping, looking, notifying, starting
 from pitboss.surfaces.faults import Commands, voice
 from pitboss.surfaces.outlet import occupy_standard_descriptors, stdout
 
@@ -58,6 +58,7 @@ _COMMANDS = (
     *(looking.status, looking.list_runs, looking.attach, looking.why, looking.diff),
     *(keeping.restore, keeping.prune),
     *(answering.approvals, answering.seat, answering.mcp_bridge),
+    notifying.notify,
 )
 for command in _COMMANDS:
     cli.add_command(command)
