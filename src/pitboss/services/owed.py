@@ -107,6 +107,7 @@ def _send_left_over(run: RunDir, say: Say, now: float, within_secs: float) -> Le
             past, state = _state(run)
             news = [(notice, sink) for notice, sink in state.outbox.owed if now - notice.at < NEWS_SECS]
             if not news:
+                asyncio.run(_publish(run, state))  # its dispatcher may have come no more to the last lines
                 unmark(run)
                 return None
             known = {sink.id for sink in state.spec.sinks if _is_known(sink)}
@@ -152,7 +153,7 @@ def _send(
         for report in await _told(wanted, clock, say, within_secs):
             d.at = report.at
             notices.settled(d, report)
-        await _keep(run, past, d, clock)
+        await _keep(run, past, d)
 
     if wanted:
         asyncio.run(work())
@@ -173,16 +174,21 @@ async def _told(
     return [report for report in reports if isinstance(report, NoticeReported)]
 
 
-async def _keep(run: RunDir, past: Replay, d: Decision, clock: SystemClock) -> None:
-    journal, said = Journal.reopen(run.journal, past, disk=run.disk), list[Signal]()
+async def _keep(run: RunDir, past: Replay, d: Decision) -> None:
+    journal = Journal.reopen(run.journal, past, disk=run.disk)
     try:
         for fact in d.facts:
             journal.append(fact, cause=0, by="NoticeReported")
         await journal.sync()
     finally:
         journal.close()
-    lines = NoticeLines(run, clock.now)
-    await lines.publish(PublishNotices(settled=d.state.outbox.settled, anew=True), said.append)
+    await _publish(run, d.state)
+
+
+async def _publish(run: RunDir, state: RunState) -> None:
+    said = list[Signal]()
+    lines = NoticeLines(run, SystemClock().now)
+    await lines.publish(PublishNotices(settled=state.outbox.settled, anew=True), said.append)
     for failed in said:
         if isinstance(failed, ArtifactFailed):
             raise WorldError(f"not written in full: {failed.path}: {failed.message}")
