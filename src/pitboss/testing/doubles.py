@@ -35,6 +35,7 @@ from pitboss.model.run import (
     Usage,
 )
 from pitboss.model.tree import CallId, ForActors, ForKey, ForLease
+from pitboss.testing.told import check_told
 
 RUN = RunId("0192f0c1-0000-7000-8000-000000000001")
 
@@ -292,6 +293,7 @@ def check_laws(state: RunState) -> None:
     assert len(worktrees) == len(set(worktrees)), "law 1: two live actors in one worktree"
     for actor in state.actors.values():
         _check_actor(actor)
+    check_told(state)
     if state.run.tree is not None:
         _check_tree(state)
     elif state.run.budget_usd is not None:
