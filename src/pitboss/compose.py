@@ -309,7 +309,7 @@ async def _hold(
     control = Control(rundir, spec, clock.now, eyes.on_warning, seats, runtime_dir=runtime_dir)
     tell, lines = notifier(clock.now, eyes.on_note), NoticeLines(rundir, clock.now)
     if spec.sinks:
-        mark(rundir)
+        _mark(rundir, eyes)
 
     async def answer_call(effect: e.AnswerCall, emit: Emit) -> None:
         if not seats.answer(effect):
@@ -349,6 +349,13 @@ async def _hold(
     for lost in state.artifacts_lost:
         eyes.on_warning(f"not written in full: {lost}")
     return state.exit_code or int(bool(state.artifacts_lost))
+
+
+def _mark(rundir: RunDir, eyes: Eyes) -> None:
+    try:
+        mark(rundir)
+    except WorldError as problem:  # only what could not be delivered at the end is then left to the operator
+        eyes.on_warning(str(problem))
 
 
 def _mint() -> Minted:

@@ -18,6 +18,7 @@ from pitboss.model.notices import PARENT, PARENT_SECRET, PARENT_URL, Sink
 
 __all__ = [
     "Filled",
+    "UnsetError",
     "UrlError",
     "check_header",
     "check_url",
@@ -63,11 +64,16 @@ class UrlError(ValueError):
     """A receiver's URL that cannot be used; the message says why and shows nothing secret."""
 
 
+class UnsetError(UrlError):
+    """A variable is not set here; where the run is dispatched it may be."""
+
+
 def fill(url: str, environ: Mapping[str, str]) -> str:
     """Replace every ``${PITBOSS_NOTIFY_*}``; values are not looked into again.
 
     Raises:
-        UrlError: A variable is unset, has another prefix, or its brace is never closed.
+        UnsetError: A variable is unset.
+        UrlError: A variable has another prefix, or its brace is never closed.
     """
 
     def value_of(match: re.Match[str]) -> str:
@@ -77,7 +83,7 @@ def fill(url: str, environ: Mapping[str, str]) -> str:
         if not name.startswith(PREFIX):
             raise UrlError(f"uses ${{{name[:60]}}}; only variables that begin with {PREFIX} may be used, so rename it")
         if name not in environ:
-            raise UrlError(f"uses ${{{name}}}, but that env var is not set")
+            raise UnsetError(f"uses ${{{name}}}, but that env var is not set")
         return environ[name]
 
     return _VARIABLE.sub(value_of, url)

@@ -28,9 +28,10 @@ __all__ = ["demo", "dispatch", "rehearse", "resume", "tree", "validate"]
 
 @click.command()
 @manifest_argument
+@click.option("--without-secrets", is_flag=True, help="Only warn of PITBOSS_NOTIFY_* variables that are not set here.")
 @json_option
 @voice
-def validate(manifest: str, as_json: bool) -> None:  # noqa: FBT001 - click hands options over like this
+def validate(manifest: str, without_secrets: bool, as_json: bool) -> None:  # noqa: FBT001 - click hands options over so
     """Check a manifest and say everything that is wrong with it.
 
     Exit code: 0 if it is valid, 2 if it is not.
@@ -39,7 +40,7 @@ def validate(manifest: str, as_json: bool) -> None:  # noqa: FBT001 - click hand
 
     out, err = stdout(), stderr()
     try:
-        loaded = compose.load(manifest)
+        loaded = compose.load(manifest, has_secrets=not without_secrets)
     except ManifestError as error:
         if as_json:
             out.line(_validation_json(None, error))
