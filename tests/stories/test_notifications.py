@@ -128,8 +128,12 @@ def test_a_second_interrupt_ends_the_waiting_for_a_receiver_that_does_not_answer
     parent.answers[:] = cast("list[Answer]", [hold])
     process = pit.dispatching(pit.manifest({"a": "go"}))
     pit.until(lambda run: run.told("RunEnded"))
+    assert process.stderr is not None
+    said = next(line for line in process.stderr if "waiting" in line)
     process.send_signal(signal.SIGINT)
     ended = pit.finish(process, timeout=10.0)
+
+    assert "waiting up to 15 s for notifications on the way; Ctrl-C ends the waiting\n" == said
 
     assert (0, "not delivered to parent-notify: run_finished" in ended.err) == (ended.code, True)
     assert ("notification_failed", "run_finished") in outcomes(pit.run)
@@ -231,3 +235,15 @@ def test_a_rehearsal_rings_nobody(pit: Pit, parent: Receiver) -> None:
     )
 
     assert (0, []) == (ended.code, parent.heard)
+
+
+def test_who_is_needed_is_called_and_told_when_it_was_answered(pit: Pit, parent: Receiver) -> None:
+    parts = {"lead": [{"call": "request_approval", "input": {"summary": "push to main"}}, {"text": "done"}]}
+    process = pit.dispatching(pit.tree(parts=parts))
+    request = cast("dict[str, object]", parent.until(2)[1].json["event"])
+    answered = pit.pitboss("approvals", "approve", "latest", str(request["request_id"]), "--run-dir", str(pit.runs))
+    ended = pit.finish(process)
+
+    assert ("approval_request", "push to main", "lead") == tuple(request[key] for key in ("kind", "summary", "task_id"))
+    assert (0, 0) == (answered.code, ended.code)
+    assert ["run_dispatched", "approval_request", "approval_answered", "run_finished"] == parent.kinds

@@ -116,10 +116,13 @@ def filled(sink: Sink, environ: Mapping[str, str]) -> Filled:
         return Filled(url, {}, environ.get(PARENT_SECRET, ""))
     url = fill(sink.url, environ)
     check_url(url, allow_private=sink.allow_private)
-    headers = {name: fill(value, environ) for name, value in sink.headers.items()}
+    headers = {name: fill(value, environ).strip() for name, value in sink.headers.items()}
     for name, value in headers.items():
         check_header(name, value)
-    return Filled(url, headers, fill(sink.secret, environ))
+    secret = fill(sink.secret, environ)
+    if sink.secret and not secret:
+        raise UrlError("is not used, as the secret that messages are signed with is empty")
+    return Filled(url, headers, secret)
 
 
 def fingerprint(url: str) -> str:
