@@ -135,7 +135,7 @@ def test_a_second_interrupt_ends_the_waiting_for_a_receiver_that_does_not_answer
 
     assert "waiting up to 15 s for notifications on the way; Ctrl-C ends the waiting\n" == said
 
-    assert (0, "not delivered to parent-notify: run_finished" in ended.err) == (ended.code, True)
+    assert (0, "not delivered to parent-notify: run_dispatched, run_finished" in ended.err) == (ended.code, True)
     assert ("notification_failed", "run_finished") in outcomes(pit.run)
     assert (pit.run.path / "notifications.due").exists()
 
@@ -148,7 +148,7 @@ def ended_untold(pit: Pit) -> Receiver:
     parent = Receiver([status(500)])
     pit.env["PITBOSS_PARENT_NOTIFY_URL"] = parent.url
     ended = pit.dispatch(pit.manifest({"a": "go"}))
-    assert (0, True) == (ended.code, "not delivered to parent-notify: run_finished; see" in ended.err)
+    assert (0, True) == (ended.code, "not delivered to parent-notify: run_dispatched, run_finished; see" in ended.err)
     assert 2 == [kind for kind, _ in outcomes(pit.run)].count("notification_failed")
     parent.heard.clear()
     parent.answers[:] = [OK]

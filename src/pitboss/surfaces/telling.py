@@ -5,6 +5,7 @@ Called by ``commands``.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def state_of(path: Path) -> RunState:
     return state
 
 
-def outbox_lines(state: RunState) -> Iterator[str]:
+def outbox_lines(state: RunState, runs_dir: str | None = None) -> Iterator[str]:
     """Every message and sink, a line each, with how telling it went last."""
     sinks = state.spec.sinks
     if not sinks:
@@ -60,7 +61,9 @@ def outbox_lines(state: RunState) -> Iterator[str]:
                 subject = notice.key.partition(":")[2]
                 yield _line(words.clock(notice.at), settled, subject, sink.id)
     if owed := len(state.outbox.owed):
-        yield f"{words.plural(owed, 'message')} still to be delivered: {words.program()} notify RUN --send"
+        base = f" --run-dir {shlex.quote(runs_dir)}" if runs_dir else ""
+        command = f"{words.program()} notify {words.short_id(state.spec.run_id)} --send{base}"
+        yield f"{words.plural(owed, 'message')} still to be delivered: {command}"
 
 
 def _sink(sink: Sink) -> str:

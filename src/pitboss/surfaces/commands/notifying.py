@@ -47,7 +47,7 @@ def notify(run: str, send: bool, is_test: bool, run_dir: str | None, as_json: bo
         path = resolve(client.base(run_dir), run)
         state = telling.state_of(path)
         if not send and not is_test:
-            out.line(telling.outbox_json(state) if as_json else "\n".join(telling.outbox_lines(state)))
+            out.line(telling.outbox_json(state) if as_json else "\n".join(telling.outbox_lines(state, run_dir)))
             return
         from pitboss import upkeep
 
