@@ -311,7 +311,7 @@ async def _hold(
     )
     tell, lines = notifier(clock.now, eyes.on_note), NoticeLines(rundir, clock.now)
     if spec.sinks:
-        mark(rundir)
+        _mark(rundir, eyes)
 
     async def answer_call(effect: e.AnswerCall, emit: Emit) -> None:
         if not seats.answer(effect):
@@ -351,6 +351,13 @@ async def _hold(
     for lost in state.artifacts_lost:
         eyes.on_warning(f"not written in full: {lost}")
     return state.exit_code or int(bool(state.artifacts_lost))
+
+
+def _mark(rundir: RunDir, eyes: Eyes) -> None:
+    try:
+        mark(rundir)
+    except WorldError as problem:  # only what could not be delivered at the end is then left to the operator
+        eyes.on_warning(str(problem))
 
 
 def _mint() -> Minted:

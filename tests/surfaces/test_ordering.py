@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -316,11 +317,13 @@ def test_what_is_still_to_come_is_shown_on_a_terminal_and_wiped(runs: Path, monk
         is_so = outcomes.is_so(op)
         assert is_so is not None
         view = awaiting.until(folder.path, is_so, lambda view: outcomes.still_to_come(op, view), Outlet(file))
-        shown = os.read(screen, 4096).decode()
+        shown = ""
+        while not shown.endswith("waiting)\r\x1b[2K"):  # a terminal hands on what was written piece by piece
+            assert select.select([screen], [], [], 10)[0], f"nothing more is shown than {shown!r}"
+            shown += os.read(screen, 4096).decode()
     os.close(screen)
     assert view.actors[0].status is Status.CANCELLED
     assert "a: stopping (Ctrl-C ends only the waiting)" in shown
-    assert shown.endswith("\r\x1b[2K")
 
 
 def test_a_dispatcher_that_dies_before_it_is_so_is_a_failure(runs: Path) -> None:
