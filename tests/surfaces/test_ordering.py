@@ -214,6 +214,19 @@ def test_a_refusal_is_said_cleanly_and_ends_with_1(runs: Path) -> None:
     assert (1, "pitboss: a has already [31mended\n") == (result.exit_code, result.stderr)
 
 
+def test_who_is_turned_away_at_the_door_is_told_so(runs: Path) -> None:
+    event: Json = {"event": "op_failed", "op": "hello", "error": "an agent cannot give orders to a run"}
+    event |= {"code": "forbidden"}
+    _, result = told(runs, event, "stop", "latest", "--json")
+    shape = json.loads(result.stdout)
+    assert (1, "cancel_run", "forbidden", "an agent cannot give orders to a run") == (
+        result.exit_code,
+        shape["op"],
+        shape["code"],
+        shape["error"],
+    )
+
+
 def test_a_refusal_as_json_has_its_code_and_the_same_exit_code(runs: Path) -> None:
     _, result = told(runs, REFUSED, "model", "latest", "a", "m", "--json")
     shape = json.loads(result.stdout)

@@ -258,18 +258,18 @@ class Control:
             if writer.transport.get_write_buffer_size() and self.over:
                 writer.transport.abort()  # it had its time to read
 
-    async def refusal(self, peer: Peer | None) -> str | None:
+    async def refusal(self, peer: Peer | None) -> Refused | None:
         """Why somebody may not come in; ``None`` if it may."""
         if len(self._clients) > MOST_CLIENTS:
-            return f"{MOST_CLIENTS} operators are connected already"
+            return refused("cap_reached", f"{MOST_CLIENTS} operators are connected already; try again later")
         if peer is None:
             return None  # the socket's own permissions keep others out
         if peer.uid not in {os.geteuid(), 0}:
-            return "this run belongs to somebody else"
+            return refused("forbidden", "this run belongs to somebody else")
         # A pit that was itself started by an agent obeys that one, and what else is no deeper inside than we are.
         marks = () if peer.pid is None else await asyncio.to_thread(cookies_of, peer.pid)
         if not await self._own_cookies() >= set(marks):
-            return "an agent cannot give orders to a run"
+            return refused("forbidden", "an agent cannot give orders to a run")
         return None
 
     async def _own_cookies(self) -> frozenset[str]:
