@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import crash, rows, tree
+from bench import crash, rows, tree, views
 from bench.ground import Row
 
-ROWS = rows.ROWS | crash.ROWS | tree.ROWS
+ROWS = rows.ROWS | crash.ROWS | tree.ROWS | views.ROWS
 CORES = os.cpu_count() or 1
 
 

@@ -40,7 +40,9 @@ def main(manifest: str, runs: str, out: str) -> int:
     watch = LagWatch()
     loaded = compose.load(manifest)
     with subprocess.Popen([sys.executable, "-m", "bench.lag"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as idle:
-        code = compose.run(loaded, runs_dir=runs, on_open=watch.begin, on_view=lambda _: None, on_warning=print)
+        code = compose.run(
+            loaded, runs_dir=runs, on_open=watch.begin, on_view=lambda _: None, on_warning=print, on_note=print
+        )
         said, _ = idle.communicate()
     Path(out).write_text(json.dumps({"worst_secs": watch.worst, "idle_secs": float(said)}))
     return code

@@ -1,4 +1,4 @@
-"""Writes the reference pages from the code, so that they cannot lie: commands, manifest keys, facts, tools.
+"""Writes the reference pages from the code, so that they cannot lie: commands, manifest keys, facts, tools, the socket.
 
     python docs/reference.py            write docs/reference/*.md
     python docs/reference.py --check    exit 1 if a page differs from the code, or something has no help
@@ -23,6 +23,7 @@ from pitboss.manifest.reference import KeyEntry, SectionEntry, reference
 from pitboss.model import facts
 from pitboss.surfaces import cli as commands
 from pitboss.surfaces.cli import cli
+from pitboss.wire import control, control_events, views
 from pitboss.wire.mcp import SERVER_NAME, Tool
 from pitboss.wire.tool_schemas import allowed, properties_of
 from pitboss.wire.tools import TOOLS
@@ -72,7 +73,7 @@ def _usage(command: click.Command) -> Iterator[str]:
         yield "[OPTIONS]"
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
-            name = str(parameter.name).upper()
+            name = parameter.metavar or str(parameter.name).upper()
             yield name if parameter.required else f"[{name}]"
 
 
@@ -235,6 +236,64 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+# --- the control socket ---------------------------------------------------------------------------------------------
+
+
+def socket_page() -> str:
+    """Everything that is said on a run's control socket."""
+    intro = (
+        "What operators' programs and a run say to each other: one JSON object a line, over the Unix socket that "
+        "`control.path` in the run's folder names. A client says `hello` first, and is answered with `hello`. Its ops "
+        "are carried out one after another, and each is answered once, with `op_acked`, `op_failed` or "
+        "`op_unknown_state` unless it asks for something that has an event of its own. What is marked *ours* is not in "
+        "Pitboss 0.9; unknown keys and events are to be passed over."
+    )
+    parts = ["# The control socket", NOTE, intro, "## Ops"]
+    parts.append("Each may have an `order_id`: given again under the same id, it is answered again, not done again.")
+    parts += [_op(kind) for kind in get_args(control.Op)]
+    parts += [_struct("match", _source(control.RuleMatch)), "## Events"]
+    parts += [_event(name) for name in control_events.__all__ if name not in _NO_EVENTS]
+    return "\n\n".join([*parts, "## Views", _plain(str(inspect.getdoc(views)))]) + "\n"
+
+
+_NO_EVENTS = {"Event", "RunKind", "approval_shape", "encode", "parse_event"}
+_OP_EVENTS = {"acked": "op_acked", "failed": "op_failed", "unknown_state": "op_unknown_state"}
+
+
+def _op(kind: type) -> str:
+    name = str(kind.__struct_config__.tag)  # type: ignore[attr-defined]  # every op is a struct
+    inherited = [_source(base) for base in kind.__mro__[1:] if issubclass(base, control.AboutOne)]
+    node = _source(kind)
+    more = [item for base in inherited for item in base.body if isinstance(item, ast.AnnAssign)]
+    node.body = [*node.body[:1], *more, *node.body[1:]]  # behind the docstring
+    return _struct(name, node)
+
+
+def _struct(name: str, node: ast.ClassDef) -> str:
+    return _fact(node).replace(f"### {node.name}", f"### {name}", 1)
+
+
+def _event(name: str) -> str:
+    function = getattr(control_events, name)
+    said = inspect.getdoc(function)
+    if not said:
+        raise Gap(f"the event {name} has no docstring")
+    keys = ", ".join(f"`{key}`" for key in dict.fromkeys(_keys(name)) if key != "event")
+    return "\n\n".join(filter(None, [f"### {_OP_EVENTS.get(name, name)}", _plain(said), keys and f"Keys: {keys}."]))
+
+
+def _keys(name: str) -> Iterator[str]:
+    """The keys of an event, as they stand in the function that makes it and in those it calls."""
+    tree = ast.parse(inspect.getsource(getattr(control_events, name)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            yield from (str(key.value) for key in node.keys if isinstance(key, ast.Constant))
+        elif isinstance(node, ast.Name) and node.id not in {name, "encode"}:
+            called = vars(control_events).get(node.id)
+            if inspect.isfunction(called) and called.__module__ == control_events.__name__:
+                yield from _keys(node.id)
+
+
 # --- the pages ------------------------------------------------------------------------------------------------------
 
 PAGES: dict[str, Callable[[], str]] = {
@@ -242,6 +301,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "manifest.md": manifest_page,
     "facts.md": facts_page,
     "tools.md": tools_page,
+    "control-socket.md": socket_page,
 }
 
 

@@ -36,6 +36,7 @@ from pitboss.intake import CREDENTIALS, find_claude, load, specify
 from pitboss.journal.legacy import is_legacy
 from pitboss.journal.lock import RunLock
 from pitboss.journal.log import Journal, replay
+from pitboss.journal.notice_lines import NoticeLines, mark, unmark
 from pitboss.journal.publish import ArtifactHand
 from pitboss.journal.rundir import RunDir, runs_base
 from pitboss.manifest.load import Loaded
@@ -46,6 +47,7 @@ from pitboss.model.signals import Opened, Reopened
 from pitboss.model.views import RunView
 from pitboss.services.control import Control
 from pitboss.services.mcp import Seats
+from pitboss.services.notify import notifier
 from pitboss.wire.artifacts import RunMeta, encode_meta
 from pitboss.wire.scalars import to_timestamp
 
@@ -59,6 +61,7 @@ def run(
     on_open: Callable[[RunView], None],
     on_view: Callable[[RunView], None],
     on_warning: Callable[[str], None],
+    on_note: Callable[[str], None],
     model_url: str | None = None,
 ) -> int:
     """Carry out a run from its first fact to its last.
@@ -69,6 +72,7 @@ def run(
         on_open: Shown the run once it is on disk.
         on_view: Shown the run whenever it has changed; must return at once.
         on_warning: Told what the operator should know and no view shows.
+        on_note: Told what a ``log`` sink is told.
         model_url: Where a scripted model listens; makes the run a rehearsal.
 
     Returns:
@@ -80,7 +84,7 @@ def run(
     binary = find_claude(os.environ)
     asked = runs_dir or (loaded.run.run_dir if loaded.manifest.run.run_dir else None)
     base = runs_base(os.environ, os.environ.get("HOME", ""), asked)
-    return _block(_begin(loaded, binary, base, model_url, Eyes(on_open, on_view, on_warning)))
+    return _block(_begin(loaded, binary, base, model_url, Eyes(on_open, on_view, on_warning, on_note)))
 
 
 def resume(
@@ -91,6 +95,7 @@ def resume(
     on_open: Callable[[RunView], None],
     on_view: Callable[[RunView], None],
     on_warning: Callable[[str], None],
+    on_note: Callable[[str], None],
 ) -> int:
     """Take a run over from where its journal left it, and carry it to its end.
 
@@ -101,6 +106,7 @@ def resume(
         on_open: As for ``run``.
         on_view: As for ``run``.
         on_warning: As for ``run``.
+        on_note: As for ``run``.
 
     Returns:
         The exit code, as for ``run``.
@@ -109,7 +115,7 @@ def resume(
         RunBusy: Another dispatcher is at work on it.
         PitbossError: There is nothing to resume, or it cannot be.
     """
-    return _block(_take_over(RunDir(run_dir), scope, fresh, Eyes(on_open, on_view, on_warning)))
+    return _block(_take_over(RunDir(run_dir), scope, fresh, Eyes(on_open, on_view, on_warning, on_note)))
 
 
 class Eyes(NamedTuple):
@@ -118,6 +124,7 @@ class Eyes(NamedTuple):
     on_open: Callable[[RunView], None]
     on_view: Callable[[RunView], None]
     on_warning: Callable[[str], None]
+    on_note: Callable[[str], None]
 
 
 def _block(work: Coroutine[None, None, int]) -> int:
@@ -299,7 +306,12 @@ async def _hold(
     meta = _meta(spec, state.opened_at or first.at)
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
     seats = Seats(rundir, spec, clock.now, _mint, runtime_dir=runtime_dir)
-    control = Control(rundir, spec, clock.now, eyes.on_warning, seats, runtime_dir=runtime_dir)
+    control = Control(
+        rundir, spec, clock.now, eyes.on_warning, seats, cursor=lambda: journal.seq, runtime_dir=runtime_dir
+    )
+    tell, lines = notifier(clock.now, eyes.on_note), NoticeLines(rundir, clock.now)
+    if spec.sinks:
+        mark(rundir)
 
     async def answer_call(effect: e.AnswerCall, emit: Emit) -> None:
         if not seats.answer(effect):
@@ -315,6 +327,9 @@ async def _hold(
             hands[e.AnswerOrder] = hand_for(e.AnswerOrder, control.answer)
             hands[e.AnswerCall] = hand_for(e.AnswerCall, answer_call)
             hands[e.AnswerDeed] = hand_for(e.AnswerDeed, answer_deed)
+            hands[e.Notify] = hand_for(e.Notify, tell.notify)
+            hands[e.FinishNotices] = hand_for(e.FinishNotices, tell.finish)
+            hands[e.PublishNotices] = hand_for(e.PublishNotices, lines.publish)
             loop = Loop(journal, clock, hands, [viewer, control.see, seats.see], state)
             with Orders(loop.inbox.post, clock.now):
                 async with seats.serving(loop.inbox.post), control.serving(loop.inbox.post):
@@ -329,6 +344,10 @@ async def _hold(
         journal.close()
         artifacts.close()
         sessions.close()
+    if not state.outbox.due:
+        unmark(rundir)
+    for key, sink in state.outbox.due:
+        eyes.on_warning(f"not delivered to {sink}: {key.partition(':')[2]}; see `pitboss notify {spec.run_id}`")
     for lost in state.artifacts_lost:
         eyes.on_warning(f"not written in full: {lost}")
     return state.exit_code or int(bool(state.artifacts_lost))

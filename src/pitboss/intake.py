@@ -103,6 +103,8 @@ def specify(loaded: Loaded, binary: str, base: Path, model_url: str | None) -> R
         claude_binary=binary,
         rehearsal=model_url is not None,
         model_url=model_url or "",
+        # A dress rehearsal rings nobody's telephone.
+        sinks=tuple(sink for sink in loaded.run.sinks if model_url is None or sink.kind == "log"),
     )
 
 

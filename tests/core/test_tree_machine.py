@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pitboss.core import ledger, lifecycle, prices, tree
 from pitboss.core.state import Actor, RunState, Wait
+from pitboss.core.views import Views, run_view
 from pitboss.model import calls as c
 from pitboss.model import effects as e
 from pitboss.model import facts as f
@@ -138,6 +139,7 @@ class World(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.story = Story()
+        self.views = Views()
         self.seen = 0
         self.made = 0
         self.ordered = 0
@@ -638,6 +640,11 @@ class World(RuleBasedStateMachine):
     def no_cent_is_lost_or_counted_twice(self) -> None:
         if self.state.run is not None:
             assert self.state.spent_usd == pytest.approx(sum(spent.usd for spent in self.money.values()))
+
+    @invariant()
+    def what_is_shown_does_not_depend_on_what_was_shown_before(self) -> None:
+        if self.state.run is not None:
+            assert run_view(self.state) == self.views.see(self.state)
 
     def teardown(self) -> None:
         """From anywhere, a stop and a world that answers lead to an end that accounts for everyone.

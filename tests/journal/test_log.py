@@ -23,6 +23,7 @@ from pitboss.errors import WorldError
 from pitboss.journal.entries import FORMAT, Entry
 from pitboss.journal.log import Journal, replay, write_whole
 from pitboss.model.facts import AnyFact, GuardianLost, GuardianStarted, SessionOpened, StopOrdered
+from pitboss.model.notices import Notice, Settled, Sink
 from pitboss.model.run import ActorId, Frozen
 from pitboss.model.store import Value
 
@@ -39,7 +40,8 @@ def any_of(kind: type[Struct]) -> st.SearchStrategy[Struct]:
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 st.register_type_strategy(int, st.integers(-(2**53), 2**53))
 st.register_type_strategy(Value, st.text(max_size=8).map(lambda text: Value(text=text)) | st.binary().map(Value.of))
-for struct in Frozen.__subclasses__():
+STRUCTS: list[type[Struct]] = [Sink, Notice, Settled, *Frozen.__subclasses__()]
+for struct in STRUCTS:
     if struct.__module__.startswith("pitboss.model") and struct is not Value:
         st.register_type_strategy(struct, any_of(struct))
 

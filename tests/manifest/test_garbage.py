@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pitboss.errors import ManifestError
@@ -69,6 +69,7 @@ def test_any_bytes_have_an_answer(data: bytes) -> None:
 
 @pytest.mark.slow
 @settings(max_examples=400, deadline=None)
+@example("[[mcp_server]]\nvars.command = 1")
 @given(st.lists(LINE, max_size=12).map("\n".join))
 def test_any_mixture_of_headers_keys_and_values_has_an_answer(text: str) -> None:
     answer(text)

@@ -75,6 +75,7 @@ class Desk:
             self.story.clock.now,
             self.warnings.append,
             seats,
+            cursor=lambda: len(self.story.facts),
             runtime_dir=runtime_dir,
             temp=temp,
             patience_secs=0.5,

@@ -23,6 +23,7 @@ from pitboss.model.approvals import Approval, Decision, Pending, Proposal
 from pitboss.model.run import ActorId, Policy, Rule, RunSpec, TaskSpec, TreeSpec
 from pitboss.surfaces import unattended
 from pitboss.surfaces.cli import cli
+from support.dispatcher import Dispatcher, Talk
 from support.pictures import RUN, START, begun, done, opened, write_run
 
 ONE, TWO = "req-01a20000-0000-7000-8000-000000000001", "req-01a20000-0000-7000-8000-000000000002"
@@ -159,8 +160,16 @@ def test_a_beginning_that_two_share_is_refused_and_one_that_only_one_has_is_not(
 def test_a_second_answer_says_who_was_first(runs: Path) -> None:
     a_run(runs, asked(ONE), decided(ONE))
     result = run(runs, "approvals", "approve", "latest", ONE)
-    assert 2 == result.exit_code
+    assert 1 == result.exit_code
     assert "answered already: rejected by operator, ann with the web" in result.output
+
+
+def test_a_refusal_as_json_has_an_error_and_its_code(runs: Path) -> None:
+    a_run(runs, asked(ONE), decided(ONE))
+    result = run(runs, "approve", "latest", ONE, "--json")
+    told = json.loads(result.stdout)
+    assert (1, "approve", "conflict", False) == (result.exit_code, told["op"], told["code"], told["changed"])
+    assert "answered already" in told["error"]
 
 
 def test_in_a_run_that_has_ended_nothing_is_answered(runs: Path) -> None:
@@ -175,7 +184,7 @@ def test_in_a_run_that_has_ended_nothing_is_answered(runs: Path) -> None:
         ],
     )
     result = run(runs, "approvals", "approve", "latest", ONE)
-    assert 2 == result.exit_code
+    assert 1 == result.exit_code
     assert "has ended" in result.output
     listed = run(runs, "approvals", "list")
     assert (0, f"No approvals wait in run {RUN}. It has ended.\n") == (listed.exit_code, listed.output)
@@ -271,7 +280,9 @@ def test_a_live_run_is_told_over_the_socket_its_folder_names(runs: Path, short: 
 
     assert (0, f"rejected {ONE}: a is told\n") == (result.exit_code, result.output)
     assert "hello" == json.loads(heard[0])["op"]
-    assert {"op": "approve", "request_id": ONE, "approved": False, "reason": "no"} == json.loads(heard[1])
+    order = json.loads(heard[1])
+    assert order.pop("order_id"), "given again under it, it is not carried out again"
+    assert {"op": "approve", "request_id": ONE, "approved": False, "reason": "no"} == order
     assert isinstance(facts(folder)[-1], a.ApprovalRequested), "its dispatcher writes, and nobody else"
 
 
@@ -282,14 +293,14 @@ def test_what_a_live_run_refuses_is_said(runs: Path, short: Callable[[], Path]) 
     refusal = b'{"event":"op_failed","op":"approve","error":"already answered by operator"}\n'
     with dispatcher(folder, HELLO, refusal, socket_path=place):
         result = run(runs, "approvals", "approve", "latest", ONE)
-    assert (2, "pitboss: already answered by operator\n") == (result.exit_code, result.output)
+    assert (1, "pitboss: already answered by operator\n") == (result.exit_code, result.output)
 
 
 def test_a_live_run_without_a_socket_says_what_can_be_done(runs: Path) -> None:
     folder = a_run(runs, asked(ONE))
     with dispatcher(folder, socket_path=None):
         result = run(runs, "approvals", "approve", "latest", ONE)
-    assert 2 == result.exit_code
+    assert 1 == result.exit_code
     assert "cannot be reached" in result.output
     assert "resume" in result.output
 
@@ -304,19 +315,36 @@ def test_a_stranger_on_the_socket_is_no_answer(runs: Path, short: Callable[[], P
     assert "no Pitboss" in result.output
 
 
-def test_a_dispatcher_that_dies_in_the_middle_leaves_it_to_the_journal(runs: Path, short: Callable[[], Path]) -> None:
+def breaks_off(talk: Talk) -> None:
+    """Hear the order, and be gone."""
+    talk.hear()
+    talk.hear()
+
+
+def acknowledges(talk: Talk) -> None:
+    """Carry the order out."""
+    talk.hear()
+    talk.say(HELLO)
+    talk.hear()
+    talk.say({"event": "op_acked", "op": "approve", "approved": True})
+
+
+def test_a_dispatcher_that_dies_in_the_middle_leaves_it_to_the_journal(runs: Path) -> None:
     folder = a_run(runs, asked(ONE))
-    place = short()
-    folder.control_path.write_text(f"{place}\n")
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(str(place))
-        door.listen()
-        thread = threading.Thread(target=_serve, args=(door, (HELLO,), []), daemon=True)
-        thread.start()
+    with Dispatcher(folder, breaks_off):
         result = run(runs, "approvals", "approve", "latest", ONE)
-        thread.join(10)
     assert (0, f"approved {ONE}: a hears it when the run is resumed\n") == (result.exit_code, result.output)
     assert [a.ApprovalDecided, of.OrderTaken] == [type(fact) for fact in facts(folder)[-2:]]
+
+
+def test_an_order_whose_answer_was_lost_is_given_again_under_the_same_id(runs: Path) -> None:
+    folder = a_run(runs, asked(ONE))
+    with Dispatcher(folder, breaks_off, acknowledges) as run_at_work:
+        result = run(runs, "approve", "latest", ONE)
+    assert (0, f"approved {ONE}: a is told\n") == (result.exit_code, result.output)
+    first, second = [order for order in run_at_work.heard if order["op"] == "approve"]
+    assert first == second
+    assert first["order_id"]
 
 
 # --- a word to those who dispatch without a terminal ------------------------------------------------------------------

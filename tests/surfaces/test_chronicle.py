@@ -10,10 +10,12 @@ import pytest
 from pitboss.journal.reader import replay
 from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
+from pitboss.model import notice_facts as n
 from pitboss.model import order_facts as of
 from pitboss.model import tree_facts as t
 from pitboss.model.approvals import Approval, Decision, Pending
 from pitboss.model.effects import Rung
+from pitboss.model.notices import Notice
 from pitboss.model.run import ActorId, Certificate, Failure, SetAside, Status, TurnResult, Usage
 from pitboss.surfaces import chronicle
 from support.pictures import RUN, START, begun, done, opened, write_run
@@ -42,6 +44,7 @@ ASKED = Approval(
     asked_at=START,
     expires_at=None,
 )
+TOLD = Notice(key="r:run_finished", kind="run_finished", severity="info", at=START, event={})
 APPROVAL_FACTS: list[tuple[f.AnyFact, str]] = [
     (
         a.ApprovalRequested(**WHO, approval=ASKED, pending=Pending(attempt=1, call_id=1)),
@@ -182,6 +185,15 @@ FACTS: list[tuple[f.AnyFact, str]] = [
         "settled as Failed: no_result (n)",
     ),
     *APPROVAL_FACTS,
+    (n.NoticeRaised(at=START, notice=TOLD, sinks=("slack", "log")), "run_finished is to be told to slack, log"),
+    (
+        n.NoticeSettled(at=START, key="r:run_finished", sink="slack", outcome="delivered", tries=1),
+        "run_finished, to slack: delivered",
+    ),
+    (
+        n.NoticeSettled(at=START, key="r:run_finished", sink="log", outcome="undelivered", tries=4, error="it broke"),
+        "run_finished, to log: undelivered after try 4: it broke",
+    ),
 ]
 
 

@@ -4,6 +4,8 @@ from typing import Any, get_args
 
 import pytest
 
+from pitboss.core.story import story
+from pitboss.journal.entries import Entry
 from pitboss.model import order_facts as of
 from pitboss.model import orders as o
 from pitboss.model.run import ActorId, Rule
@@ -45,6 +47,13 @@ def test_every_order_is_told_with_who_gave_it(order: Any, words: str) -> None:
 def test_every_kind_of_order_is_told() -> None:
     given = test_every_order_is_told_with_who_gave_it.pytestmark[0].args[1]
     assert set(get_args(o.AnyOrder)) == {type(order) for order, _ in given}
+
+
+def test_what_was_ordered_of_an_actor_is_in_its_story_and_in_nobody_elses() -> None:
+    order = of.OrderTaken(at=9.0, order=o.CancelActor(actor=A), given_by="ann with pitboss")
+    entries = [Entry(seq=1, cause=0, by="test", fact=order)]
+    assert "ann with pitboss ordered: cancel" in list(chronicle.story_lines(entries, A))[-1]
+    assert [] == story(entries, ActorId("other"))
 
 
 def test_what_was_refused_says_why() -> None:

@@ -78,6 +78,7 @@ LOADS = {
     "pitboss --version": [],
     "pitboss status": ["status", "--run-dir", "{base}"],
     "pitboss list": ["list", "--run-dir", "{base}"],
+    "pitboss watch --once": ["watch", "--once", "--run-dir", "{base}"],
     "pitboss why": ["why", "latest", "a", "--run-dir", "{base}"],
     "pitboss diff": ["diff", "latest", "latest", "--run-dir", "{base}"],
     "pitboss attach": ["attach", "latest", "a", "--run-dir", "{base}"],

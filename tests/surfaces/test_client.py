@@ -96,7 +96,7 @@ def test_a_log_that_leads_out_of_its_run_is_not_followed(tmp_path: Path) -> None
 def test_watching_ends_when_the_actor_is_settled(tmp_path: Path) -> None:
     folder = write_run(tmp_path, [opened(tmp_path, "a", "b"), *begun("a")])
     with RunLock.acquire(folder.lock):
-        watch = client.TaskWatch(client.open_run(tmp_path, RUN), ActorId("a"))
+        watch = client.TaskWatch(client.RunClient.open(tmp_path, RUN), ActorId("a"))
         assert not watch.ended()
         append(folder, done("a"))
         assert watch.ended()
@@ -106,10 +106,20 @@ def test_watching_ends_when_the_actor_is_settled(tmp_path: Path) -> None:
 def test_watching_ends_when_the_dispatcher_dies(tmp_path: Path) -> None:
     folder = write_run(tmp_path, [opened(tmp_path, "a"), *begun("a")])
     with RunLock.acquire(folder.lock):
-        watch = client.TaskWatch(client.open_run(tmp_path, RUN), ActorId("a"))
+        watch = client.TaskWatch(client.RunClient.open(tmp_path, RUN), ActorId("a"))
         assert not watch.ended()
     assert watch.ended()
     assert not watch.settled
+
+
+def test_watching_an_actor_of_a_resumed_run_does_not_end_with_the_run_before(tmp_path: Path) -> None:
+    ended = f.RunEnded(at=START + 9, exit_code=130, was_interrupted=True)
+    folder = write_run(tmp_path, [opened(tmp_path, "a"), *begun("a"), ended])
+    again = f.RunReopened(at=START + 20, pid=9, pitboss_version="0.10.0", epoch=2, scope="unsettled")
+    append(folder, [again])
+    with RunLock.acquire(folder.lock):
+        watch = client.TaskWatch(client.RunClient.open(tmp_path, RUN), ActorId("a"))
+        assert not watch.ended()
 
 
 # --- runs of Pitboss 0.9 --------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from pitboss.model.run import Failure, Status
-from pitboss.model.views import RunView
+from pitboss.model.run import ActorId, Failure, Status
+from pitboss.model.views import ApprovalView, RunView
 from pitboss.surfaces.floor import floor
 from support.pictures import START, picture, settled, waiting, working
 
@@ -102,3 +102,29 @@ def test_the_picture_never_leaves_its_frame(width: int, height: int, count: int)
     assert len(lines) <= height
     assert all(cell_len(line) <= width for line in lines)
     assert not any("\x1b" in line for line in lines)
+
+
+def asked(actor: str, number: int = 1) -> ApprovalView:
+    return ApprovalView(
+        request_id=f"req-{number}",
+        actor=ActorId(actor),
+        kind="action",
+        summary="push \x1b[31mto main",
+        asked_at=NOW - 180,
+        expires_at=None,
+    )
+
+
+def test_an_approval_that_waits_is_said_below_the_header() -> None:
+    lines = drawn(replace(picture(working("a")), approvals=(asked("a"),)), 80)
+    assert "! a asks for approval: push [31mto main (3m)" == lines[1]
+
+
+def test_of_many_needs_three_are_said_and_the_others_counted() -> None:
+    lines = drawn(replace(picture(working("a")), approvals=tuple(asked("a", n) for n in range(9))), 80)
+    assert "! and 6 more need you: see `pitboss status`" == lines[4]
+
+
+def test_a_budget_that_is_nearly_spent_is_said_below_the_header() -> None:
+    lines = drawn(replace(mixed(), budget_usd=0.25), 80)
+    assert "! The run has spent $0.24 of $0.25" == lines[1]

@@ -124,12 +124,13 @@ class Actor(Frozen, frozen=True, kw_only=True):
     background: tuple[str, ...] = ()
     tool_calls: int = 0
     store_calls: int = 0
-    """How many of them were about the store, and how many about leases."""
     lease_calls: int = 0
     last_tool: str = ""
     retries: int = 0
     silent_secs: float = 0.0
     """Above 0 while the agent is stalled."""
+    stalled_at: float = 0.0
+    """When it was last noticed that it is."""
     stopping: Stopping | None = None
     certificate: Certificate | None = None
     failure: Failure | None = None
@@ -266,6 +267,8 @@ def _between_attempts(actor: Actor) -> Actor:
         worktree=actor.worktree,
         set_aside=actor.set_aside,
         tool_calls=actor.tool_calls,
+        store_calls=actor.store_calls,
+        lease_calls=actor.lease_calls,
         retries=actor.retries,
         final_message=actor.final_message,
         inbox=actor.inbox,

@@ -12,6 +12,7 @@ from pitboss.core import (
     admission,
     approvals,
     ledger,
+    notices,
     orders,
     reopening,
     reports,
@@ -67,6 +68,7 @@ def _follow(d: Decision) -> None:
         while seen < len(d.facts):
             seen += 1
             _consequence(d, d.facts[seen - 1])
+            notices.heed(d, d.facts[seen - 1])
         if d.state.spec.tree is not None:
             spawning.stop_the_led(d)
             _stop_the_overdrawn(d)
@@ -150,6 +152,8 @@ def _handle(d: Decision, signal: s.RunSignal) -> None:  # noqa: C901 - a flat ma
             d.note(f.ArtifactLost(at=d.at, path=path, message=message))
         case s.ArtifactWritten():
             pass  # the file itself is the evidence
+        case s.NoticeReported():
+            notices.settled(d, signal)
         case s.EffectFailed():
             _effect_failed(d, signal)
         case _:
@@ -157,11 +161,15 @@ def _handle(d: Decision, signal: s.RunSignal) -> None:  # noqa: C901 - a flat ma
 
 
 def _after_the_end(d: Decision, signal: s.AnySignal) -> None:
-    """The run has ended: only the loss of its last public file is still news."""
+    """The run has ended: news is only what becomes of its last public files, and of what is still being told."""
     if isinstance(signal, s.ArtifactFailed):
         d.note(f.ArtifactLost(at=d.at, path=signal.path, message=signal.message))
     elif isinstance(signal, s.OrderGiven):
         orders.too_late(d, signal)
+    elif isinstance(signal, s.NoticeReported):
+        notices.settled(d, signal)
+    elif isinstance(signal, s.Interrupted | s.Stop):
+        notices.hurry(d)
 
 
 def _tick(d: Decision) -> None:
@@ -233,6 +241,7 @@ def _admit(d: Decision) -> None:
     if admission.out_of_money(d.state) and not d.state.draining:
         budget = d.state.spec.budget_usd
         d.note(f.DrainBegan(at=d.at, by=f"the run's budget of ${budget:.2f} is spent", ordered=False))
+        notices.budget_spent(d)
 
 
 def _end(d: Decision) -> None:

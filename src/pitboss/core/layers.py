@@ -24,14 +24,17 @@ def layer_views(state: RunState) -> tuple[LayerView, ...]:
     if state.spec.tree is None:
         return ()
     leaders = [actor for actor in state.actors.values() if actor.role in {"lead", "sublead"}]
-    return tuple(_layer_view(state, leader) for leader in leaders)
+    known = tree.kin(state)
+    held: dict[str, list[Lease]] = {}
+    for lease in state.leases.held.values():
+        held.setdefault(lease.scope, []).append(lease)
+    return tuple(_layer_view(state, leader, known, held.get(leader.spec.id, ())) for leader in leaders)
 
 
-def _layer_view(state: RunState, leader: Actor) -> LayerView:
+def _layer_view(state: RunState, leader: Actor, known: tree.Kin, held: Iterable[Lease]) -> LayerView:
     layer = leader.spec.id
     pool = tree.pool_of(state, layer)
-    account = ledger.account(state, layer)
-    held = (lease for lease in state.leases.held.values() if lease.scope == layer)
+    account = ledger.account(state, layer, known)
     return LayerView(
         lead=layer,
         pool=ActorId(pool),
@@ -39,7 +42,7 @@ def _layer_view(state: RunState, leader: Actor) -> LayerView:
         spent_usd=account.spent,
         reserved_usd=account.reserved,
         left_usd=account.left,
-        live_workers=tree.live_workers(state, pool),
+        live_workers=tree.live_workers(state, pool, known),
         max_workers=tree.worker_cap(state, pool),
         plan_required=state.tree.require_plan_approval,
         plan_approved=layer in state.plans_approved,
@@ -124,13 +127,25 @@ def short_ids(ids: Iterable[str]) -> dict[str, str]:
 
 def _shared(one: str, other: str) -> int:
     """How many characters two texts begin with alike."""
-    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    shorter = min(len(one), len(other))
+    if one[:shorter] == other[:shorter]:
+        return shorter
+    low, high = 0, shorter  # ids of one moment have long beginnings in common: halving beats counting
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle)
+    return low
 
 
-def names(labels: Mapping[ActorId, str]) -> dict[ActorId, str]:
-    """What each actor is called for short: by its label if nobody else goes by that, else by its short id."""
+def names(labels: Mapping[ActorId, str], short: Mapping[str, str] | None = None) -> dict[ActorId, str]:
+    """What each actor is called for short: by its label if nobody else goes by that, else by its short id.
+
+    Args:
+        labels: By actor; empty for one that has none.
+        short: Their short ids, if those are known already.
+    """
     taken = Counter(label for label in labels.values() if label)
-    short = short_ids(labels)
+    short = short_ids(labels) if short is None else short
     return {
         actor: label if taken[label] == 1 and label not in labels else short[actor] for actor, label in labels.items()
     }

@@ -49,13 +49,19 @@ class Account(NamedTuple):
         }
 
 
-def account(state: RunState, layer: str) -> Account:
-    """How a layer stands; one that shares its parent's money stands as that does."""
+def account(state: RunState, layer: str, known: tree.Kin | None = None) -> Account:
+    """How a layer stands; one that shares its parent's money stands as that does.
+
+    Args:
+        state: The run.
+        layer: Whose account it is.
+        known: ``tree.kin(state)``, if that was made already.
+    """
     pool = tree.pool_of(state, layer)
     leader = state.actors.get(ActorId(pool))
     spent, reserved = (leader.all_cost_usd or 0.0) if leader else 0.0, 0.0
-    for actor in tree.pool_members(state, pool):
-        used, held = _holds(state, actor)
+    for actor in tree.pool_members(state, pool, known):
+        used, held = _holds(state, actor, known)
         spent += used
         reserved += max(0.0, held - used)
     return Account(_budget(state, leader), spent, reserved)
@@ -68,11 +74,11 @@ def _budget(state: RunState, leader: Actor | None) -> float | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _holds(state: RunState, actor: Actor) -> tuple[float, float]:
+def _holds(state: RunState, actor: Actor, known: tree.Kin | None) -> tuple[float, float]:
     """What a member has spent, and what is set apart for it as long as it lives."""
     live = actor.phase not in tree.OVER
     if actor.role == "sublead" and not actor.envelope.is_shared:
-        used = account(state, actor.spec.id).spent
+        used = account(state, actor.spec.id, known).spent
         return used, (actor.envelope.budget_usd or 0.0) if live else 0.0
     return actor.all_cost_usd or 0.0, actor.reserved_usd if live else 0.0
 

@@ -7,12 +7,13 @@ other the first is carried out, and the second is told how things stand. What ac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import assert_never, get_args
 
 from pitboss.core import admission, approvals, ledger, lifecycle, steering, tree
 from pitboss.core.decision import Decision
-from pitboss.core.state import Actor
+from pitboss.core.policy import contradiction
+from pitboss.core.state import Actor, evolve
 from pitboss.model import effects as e
 from pitboss.model import order_facts as of
 from pitboss.model import orders as o
@@ -194,6 +195,9 @@ def _replace_policy(d: Decision, order: o.ReplacePolicy) -> Answer | Refused:
     if order.version is not None and order.version != now:
         message = f"the rules were changed meanwhile: version {now} is in force, not {order.version}; look at it first"
         return refused("conflict", message, version=now)
+    for number, rule in enumerate(order.rules, start=1):
+        if (why := contradiction(rule)) is not None:
+            return refused("invalid_arg", f"rule {number} can never match: {why}", rule=number)
     default = order.default_action or policy.default_action
     after = Policy(rules=order.rules, default_action=default)
     if after != policy:
@@ -214,18 +218,20 @@ def _change_limits(d: Decision, order: o.ChangeLimits) -> Answer | Refused:
     refusal = _refuse_values(order) or (_refuse_of_run(order) if order.actor is None else _refuse_of_actor(d, order))
     if refusal is not None:
         return refusal
-    # The lead's layer has the run's limits; only its time-out is its own.
-    layer = None if order.actor == _root(d) else order.actor
-    if order.budget_usd is not None or order.max_workers is not None:
-        d.note(of.LimitsChanged(at=d.at, actor=layer, budget_usd=order.budget_usd, max_workers=order.max_workers))
-    if order.timeout_secs is not None:
-        d.note(of.LimitsChanged(at=d.at, actor=order.actor, timeout_secs=order.timeout_secs))
-    return Answer({"ok": True, **_limits_told(d, order)})
+    changes = [fact for fact in _limit_facts(d, order) if evolve(d.state, fact) != d.state]
+    for fact in changes:
+        d.note(fact)
+    return Answer({"ok": True, **_limits_told(d, order), "changed": bool(changes)})
 
 
-def _root(d: Decision) -> str | None:
+def _limit_facts(d: Decision, order: o.ChangeLimits) -> Iterator[of.LimitsChanged]:
+    """What is to be written down: the lead's money and cap are the run's, its time-out is its own."""
     leader = tree.root(d.state)
-    return leader.spec.id if leader else None
+    layer = None if leader is not None and order.actor == leader.spec.id else order.actor
+    if order.budget_usd is not None or order.max_workers is not None:
+        yield of.LimitsChanged(at=d.at, actor=layer, budget_usd=order.budget_usd, max_workers=order.max_workers)
+    if order.timeout_secs is not None:
+        yield of.LimitsChanged(at=d.at, actor=order.actor, timeout_secs=order.timeout_secs)
 
 
 def _refuse_values(order: o.ChangeLimits) -> Refused | None:
@@ -264,7 +270,7 @@ def _refuse_of_actor(d: Decision, order: o.ChangeLimits) -> Refused | None:
     if actor.envelope.is_shared:
         return refused("invalid_arg", f"{order.actor} shares what {actor.parent} has; change that one's limits")
     more = (order.budget_usd or 0.0) - (actor.envelope.budget_usd or 0.0)
-    money = ledger.account(d.state, tree.layer_of(actor))
+    money = ledger.account(d.state, actor.parent or "")  # it is set apart out of what its parent has
     if order.budget_usd is not None and more > 0 and not money.affords(more):
         left = f"${money.left:.2f} is left there"
         return refused("budget_exceeded", f"{actor.parent} cannot set ${more:.2f} more apart: {left}", **money.told())

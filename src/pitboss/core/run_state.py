@@ -10,6 +10,7 @@ import msgspec
 from pitboss.core import lifecycle
 from pitboss.core.actor import Actor
 from pitboss.core.leases import Leases
+from pitboss.core.outbox import Outbox
 from pitboss.core.store import Store
 from pitboss.errors import OurFault
 from pitboss.model.approvals import Approval, Decision, Pending
@@ -95,6 +96,8 @@ class RunState(Frozen, frozen=True, kw_only=True):
     """How often the rules were replaced."""
     plans_approved: frozenset[str] = frozenset()
     """Layers that may spawn although the run wants plans approved."""
+    outbox: Outbox = Outbox()
+    """What was to be told to whom, and how that went."""
 
     @property
     def tree(self) -> TreeSpec:

@@ -11,7 +11,7 @@ import math
 import msgspec
 from msgspec.structs import replace
 
-from pitboss.core import ledger, steering, store, tree
+from pitboss.core import ledger, notices, steering, store, tree
 from pitboss.core.decision import Decision
 from pitboss.core.state import Actor, RunState
 from pitboss.model import signals as s
@@ -35,7 +35,7 @@ def spawn_worker(d: Decision, signal: s.CallMade, call: SpawnWorker) -> None:
     spec = _worker_spec(d.state, caller, signal, call)
     refusal = refuse_spawning(d.state, caller) or _refuse_worker(d.state, caller, spec)
     if refusal is not None:
-        d.answer(signal, refusal)
+        _refuse(d, signal, refusal)
         return
     d.note(
         t.ActorSpawned(
@@ -51,6 +51,12 @@ def spawn_worker(d: Decision, signal: s.CallMade, call: SpawnWorker) -> None:
         )
     )
     d.answer(signal, _spawned(d.state, caller, d.actor(spec.id)))
+
+
+def _refuse(d: Decision, signal: s.CallMade, refusal: Refused) -> None:
+    d.answer(signal, refusal)
+    if refusal.code == "budget_exceeded":
+        notices.budget_spent(d, signal.actor)
 
 
 def _spawned(state: RunState, caller: Actor, worker: Actor) -> Answer:
@@ -144,7 +150,7 @@ def spawn_sublead(d: Decision, signal: s.CallMade, call: SpawnSublead) -> None:
         refusal = _refuse_envelope(d.state, caller, envelope)
     seeds = refusal or _seeds(name, call, d.at)
     if isinstance(envelope, Refused) or isinstance(seeds, Refused):
-        d.answer(signal, envelope if isinstance(envelope, Refused) else seeds)  # type: ignore[arg-type]
+        _refuse(d, signal, envelope if isinstance(envelope, Refused) else seeds)  # type: ignore[arg-type]
         return
     for entry in seeds:  # before it is there: a kill in between must not leave one without what it was given
         d.note(t.StoreWritten(at=d.at, layer=name, entry=entry))

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from pitboss.core import leases, lifecycle, store, words
+from pitboss.core import leases, lifecycle, outbox, store, words
 from pitboss.core.actor import (
     Actor,
     Stopping,
@@ -31,6 +31,7 @@ from pitboss.core.actor import (
 from pitboss.core.run_state import Asked, Draining, RunState, Wait
 from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
+from pitboss.model import notice_facts as n
 from pitboss.model import order_facts as of
 from pitboss.model import tree_facts as t
 from pitboss.model.run import (
@@ -171,6 +172,8 @@ def _evolve_run(state: RunState, fact: f.RunFact) -> RunState:  # noqa: C901 - a
             return replace(state, ended_at=fact.at, exit_code=fact.exit_code, was_interrupted=fact.was_interrupted)
         case f.HandFailed() | f.NewsIgnored():
             return state
+        case n.NoticeRaised() | n.NoticeSettled():
+            return replace(state, outbox=outbox.evolved(state.outbox, fact))
         case t.StoreWritten() | t.StoreRemoved() | t.LeaseTaken() | t.LeaseOver():
             return _evolve_shared(state, fact)
         case of.OrderTaken() | of.PolicyReplaced() | of.LimitsChanged():
@@ -295,7 +298,7 @@ def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - 
                 final_message=fact.final_message,
             )
         case f.ActorStalled():
-            return replace(actor, silent_secs=fact.secs)
+            return replace(actor, silent_secs=fact.secs, stalled_at=fact.at)
         case f.ActorRevived():
             return replace(actor, silent_secs=0.0)
         case f.StopBegan():

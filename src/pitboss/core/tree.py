@@ -6,8 +6,8 @@ leads a layer of its own and is a member of its parent's. A flat run has one lay
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 from pitboss.core.actor import FLAT as FLAT
 from pitboss.core.actor import layer_of as layer_of
@@ -18,6 +18,9 @@ from pitboss.model.run import ActorId, Phase, Status
 
 ARROW = "\N{RIGHTWARDS ARROW}"
 """Between the parts of an actor's path."""
+
+Kin: TypeAlias = Mapping[str | None, Sequence[Actor]]
+"""Actors by whoever has spawned them: made once by who asks for many layers, because a state does not have it."""
 
 OVER = frozenset({Phase.TIDYING, Phase.SETTLED})
 """Its processes are gone for good."""
@@ -34,8 +37,18 @@ def path_of(state: RunState, actor: Actor) -> tuple[ActorId, ...]:
     return (*(path_of(state, parent) if parent else ()), actor.spec.id)
 
 
-def members(state: RunState, layer: str) -> Iterator[Actor]:
-    """The actors that whoever leads a layer has spawned."""
+def kin(state: RunState) -> Kin:
+    """Everybody by whoever has spawned them."""
+    found: dict[str | None, list[Actor]] = {}
+    for actor in state.actors.values():
+        found.setdefault(actor.parent, []).append(actor)
+    return found
+
+
+def members(state: RunState, layer: str, known: Kin | None = None) -> Iterator[Actor]:
+    """The actors that whoever leads a layer has spawned; ``known`` is ``kin(state)``, if that was made already."""
+    if known is not None:
+        return iter(known.get(layer, ()))
     return (actor for actor in state.actors.values() if actor.parent == layer)
 
 
@@ -54,17 +67,17 @@ def pool_of(state: RunState, layer: str) -> str:
     return layer
 
 
-def pool_members(state: RunState, pool: str) -> Iterator[Actor]:
+def pool_members(state: RunState, pool: str, known: Kin | None = None) -> Iterator[Actor]:
     """Everyone who draws on a layer's money, but for whoever leads it: those that share it included."""
-    for actor in members(state, pool):
+    for actor in members(state, pool, known):
         yield actor
         if actor.role == "sublead" and actor.envelope.is_shared:
-            yield from pool_members(state, actor.spec.id)
+            yield from pool_members(state, actor.spec.id, known)
 
 
-def live_workers(state: RunState, pool: str) -> int:
+def live_workers(state: RunState, pool: str, known: Kin | None = None) -> int:
     """How many workers count against a layer's cap."""
-    return sum(actor.role == "worker" and actor.phase not in OVER for actor in pool_members(state, pool))
+    return sum(actor.role == "worker" and actor.phase not in OVER for actor in pool_members(state, pool, known))
 
 
 def worker_cap(state: RunState, pool: str) -> int | None:

@@ -1,103 +1,228 @@
-"""What surfaces and public files may know: frozen pictures of the state, and the story of one actor.
+"""What surfaces and public files may know: frozen pictures of the state, and the public records.
 
 A live run and one that ended last month are looked at through the same functions; only where the state comes
-from differs (the loop, or a replay of the journal).
+from differs (the loop, or a replay of the journal). Pure. What a picture has is told in ``model.views``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from pitboss.core import layers, tree, words
 from pitboss.core.actor import OUR_TOOLS
-from pitboss.core.state import Actor, RunState
-from pitboss.model import facts as f
-from pitboss.model import tree_facts as t
+from pitboss.core.state import Actor, Asked, RunState, Wait
 from pitboss.model.records import RunRecord, TaskRecord
-from pitboss.model.run import ActorId, Phase, Status, Usage
-from pitboss.model.views import ActorView, RunView
+from pitboss.model.run import ActorId, Phase, Role, Status, Usage
+from pitboss.model.tree import ForActors
+from pitboss.model.views import ActorView, ApprovalView, RunView
 
 __all__ = [
     "ActorView",
     "RunView",
+    "Views",
     "display_name",
     "doing",
     "in_tree_order",
     "run_record",
     "run_view",
-    "story",
     "task_record",
 ]
 
+LONGEST_LINE = 200
+"""So many characters of a prompt, or of what a request is about, are in a view: more than a row has room for."""
 
-def run_view(state: RunState) -> RunView:
-    """The run as it stands."""
-    run = state.spec
-    return RunView(
-        run_id=run.run_id,
-        name=display_name(run.name, run.manifest_path),
-        manifest_path=run.manifest_path,
-        run_dir=run.run_dir,
-        rehearsal=run.rehearsal,
-        claude_version=state.claude_version,
-        started_at=state.opened_at,
-        ended_at=state.ended_at,
-        exit_code=state.exit_code,
-        was_interrupted=state.was_interrupted,
-        draining=state.draining.by if state.draining else "",
-        stopping=state.stop_ordered,
-        throttle=state.throttle_reason if state.throttled_until else "",
-        throttled_until=state.throttled_until,
-        starts_limit=state.starts_limit,
-        max_parallel=run.max_parallel,
-        budget_usd=run.budget_usd,
-        spent_usd=state.spent_usd,
-        usage=sum((actor.all_usage for actor in state.actors.values()), Usage()),
-        guarded=state.guardian_pid is not None,
-        actors=_actor_views(state),
-        layers=layers.layer_views(state),
-        run_leases=layers.run_leases(state),
-        max_total_workers=run.tree.max_total_workers if run.tree else None,
-    )
+LONGEST_WORDS = 1000
+"""So many characters of a final message are in a view; all of it is in the actor's log."""
 
 
-def _actor_views(state: RunState) -> tuple[ActorView, ...]:
-    waits, names = _waiting_for(state), layers.names({name: actor.label for name, actor in state.actors.items()})
-    return in_tree_order([_actor_view(state, actor, waits, names) for actor in state.actors.values()])
+def run_view(state: RunState, cursor: int = 0) -> RunView:
+    """The run as it stands; ``cursor`` is the number of the last fact in it, if that is known."""
+    return Views().see(state, cursor)
+
+
+class _Place(NamedTuple):
+    """Where an actor stands among the others, and what sets it apart from them; changes only when one joins."""
+
+    depth: int
+    name: str
+    short_id: str
+
+
+class _Row(NamedTuple):
+    """How an actor was shown last, and of what that was made besides the actor itself."""
+
+    actor: Actor
+    place: _Place
+    doing: str
+    waits_for: tuple[ActorId, ...]
+    view: ActorView
+
+
+class Views:
+    """Pictures of one run, one after another: what has not changed is the same object as in the last one.
+
+    Kept by whoever keeps showing a run, so that a change costs what it changes; another state gives the same picture
+    with or without. Who is whose is asked anew only when somebody has joined: an actor's parent, role and label are for
+    life.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[ActorId, str] = {}
+        self._places: dict[ActorId, _Place] = {}
+        """In the order of the rows."""
+        self._rows: dict[ActorId, _Row] = {}
+        self._actors: tuple[ActorView, ...] = ()
+        self._asked: Mapping[str, Asked] = {}
+        self._approvals: tuple[ApprovalView, ...] = ()
+
+    def see(self, state: RunState, cursor: int = 0) -> RunView:
+        """The run as it stands; ``cursor`` is the number of the last fact in it, if that is known."""
+        run = state.spec
+        self._see_actors(state)
+        if state.approvals is not self._asked:
+            self._asked = state.approvals
+            self._approvals = tuple(_approval_view(one) for one in state.approvals.values() if one.ruling is None)
+        return RunView(
+            cursor=cursor,
+            run_id=run.run_id,
+            name=display_name(run.name, run.manifest_path),
+            manifest_path=run.manifest_path,
+            run_dir=run.run_dir,
+            rehearsal=run.rehearsal,
+            claude_version=state.claude_version,
+            started_at=state.opened_at,
+            ended_at=state.ended_at,
+            exit_code=state.exit_code,
+            was_interrupted=state.was_interrupted,
+            draining=state.draining.by if state.draining else "",
+            draining_since=state.draining.at if state.draining else 0.0,
+            stopping=state.stop_ordered,
+            throttle=state.throttle_reason if state.throttled_until else "",
+            throttled_at=state.throttled_at if state.throttled_until else 0.0,
+            throttled_until=state.throttled_until,
+            starts_limit=state.starts_limit,
+            max_parallel=run.max_parallel,
+            budget_usd=run.budget_usd,
+            spent_usd=sum(self._rows[name].view.cost_usd or 0.0 for name in state.actors),
+            usage=_sum(view.usage for view in self._actors),
+            guarded=state.guardian_pid is not None,
+            actors=self._actors,
+            layers=layers.layer_views(state),
+            run_leases=layers.run_leases(state),
+            max_total_workers=run.tree.max_total_workers if run.tree else None,
+            approvals=self._approvals,
+            artifacts_lost=state.artifacts_lost,
+        )
+
+    def _see_actors(self, state: RunState) -> None:
+        if self._places.keys() != state.actors.keys():
+            self._see_kinship(state)
+        queued = _waiting_for(state)
+        waits: dict[ActorId, list[Wait]] = {}
+        for wait in state.waits.values():
+            waits.setdefault(wait.actor, []).append(wait)
+        for actor in state.actors.values():
+            self._see_actor(state, actor, queued, waits.get(actor.spec.id, ()))
+        actors = tuple(self._rows[name].view for name in self._places)
+        if len(actors) != len(self._actors) or any(a is not b for a, b in zip(actors, self._actors, strict=True)):
+            self._actors = actors
+
+    def _see_actor(self, state: RunState, actor: Actor, queued: str, waits: Sequence[Wait]) -> None:
+        name = actor.spec.id
+        place, last = self._places[name], self._rows.get(name)
+        doing = _doing(actor, queued, waits, self._names)
+        ids = (wait.awaited.ids for wait in waits if isinstance(wait.awaited, ForActors))
+        waits_for = tuple(dict.fromkeys(each for some in ids for each in some)) if waits else ()
+        if last is None or last.actor is not actor or (place, doing, waits_for) != last[1:4]:
+            view = _actor_view(state, actor, place, doing, waits_for)
+            self._rows[name] = _Row(actor, place, doing, waits_for, view)
+
+    def _see_kinship(self, state: RunState) -> None:
+        members = [_Member(actor.spec.id, actor.parent, actor.role) for actor in state.actors.values()]
+        short = layers.short_ids(state.actors)
+        self._names = layers.names({name: actor.label for name, actor in state.actors.items()}, short)
+        self._places = {
+            member.id: _Place(depth, self._names[member.id], short[member.id])
+            for member, depth in layers.in_tree_order(members)
+        }
+
+
+class _Member(NamedTuple):
+    """What is asked of an actor to know its place in the tree."""
+
+    id: ActorId
+    parent: ActorId | None
+    role: Role
+
+
+def _sum(usages: Iterable[Usage]) -> Usage:
+    """All tokens; field by field in plain numbers, because views are made often."""
+    read = written = cache_read = cache_creation = 0
+    for usage in usages:
+        read += usage.input
+        written += usage.output
+        cache_read += usage.cache_read
+        cache_creation += usage.cache_creation
+    return Usage(input=read, output=written, cache_read=cache_read, cache_creation=cache_creation)
 
 
 def in_tree_order(actors: Iterable[ActorView]) -> tuple[ActorView, ...]:
     """Actors as a tree lists them, each with its depth and the names that set it apart from the others."""
     rows = layers.in_tree_order(list(actors))
-    names, short = layers.names({row.id: row.label for row, _ in rows}), layers.short_ids(row.id for row, _ in rows)
+    short = layers.short_ids(row.id for row, _ in rows)
+    names = layers.names({row.id: row.label for row, _ in rows}, short)
     return tuple(replace(row, depth=depth, name=names[row.id], short_id=short[row.id]) for row, depth in rows)
 
 
-def _actor_view(state: RunState, actor: Actor, waits: str, names: Mapping[ActorId, str]) -> ActorView:
-    """One actor as it stands; ``waits`` says what a queued one waits for."""
+def _approval_view(asked: Asked) -> ApprovalView:
+    request = asked.approval
+    return ApprovalView(
+        request_id=request.request_id,
+        actor=request.actor,
+        kind=request.kind,
+        summary=_beginning(request.summary, LONGEST_LINE),
+        tool_name=request.tool_name,
+        asked_at=request.asked_at,
+        expires_at=request.expires_at,
+        fallback=request.fallback,
+        why=request.why,
+    )
+
+
+def _beginning(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _actor_view(state: RunState, actor: Actor, place: _Place, doing: str, waits_for: tuple[ActorId, ...]) -> ActorView:
+    """One actor as it stands."""
     tree = actor.worktree
     return ActorView(
         id=actor.spec.id,
         role=actor.role,
         parent=actor.parent,
         label=actor.label,
+        name=place.name,
+        short_id=place.short_id,
+        depth=place.depth,
         phase=actor.phase,
         status=actor.status,
         attempt=actor.attempt,
         model=actor.spec.model,
-        prompt=next(iter(actor.spec.prompt.strip().splitlines()), ""),
+        prompt=_beginning(actor.spec.prompt.strip().partition("\n")[0].rstrip(), LONGEST_LINE),
         started_at=actor.admitted_at,
         ended_at=actor.ended_at,
         usage=actor.all_usage,
         cost_usd=actor.all_cost_usd,
         exit_code=actor.certificate.exit_code if actor.certificate else None,
-        doing=_doing(actor, waits, state, names),
+        doing=doing,
+        waits_for=waits_for,
         tool_calls=actor.tool_calls,
         retries=actor.retries,
         silent_secs=actor.silent_secs,
+        silent_since=actor.stalled_at - actor.silent_secs if actor.silent_secs else 0.0,
         background=actor.background,
         branch=_branch(actor),
         worktree=tree.path if tree and not tree.removed else None,
@@ -105,8 +230,9 @@ def _actor_view(state: RunState, actor: Actor, waits: str, names: Mapping[ActorI
         session_id=actor.session_id,
         failure=actor.failure,
         note=actor.note,
-        final_message=actor.final_message,
+        final_message=actor.final_message and _beginning(actor.final_message, LONGEST_WORDS),
         log=_log_path(state, actor.spec.id),
+        log_from=actor.log_offset,
     )
 
 
@@ -119,13 +245,15 @@ def _branch(actor: Actor) -> str | None:
 
 def doing(state: RunState, actor: Actor) -> str:
     """What an actor does, or waits for, in one phrase."""
-    return _doing(actor, _waiting_for(state), state)
+    waits = [wait for wait in state.waits.values() if wait.actor == actor.spec.id]
+    return _doing(actor, _waiting_for(state), waits)
 
 
-def _doing(actor: Actor, waits: str, state: RunState, names: Mapping[ActorId, str] = words.NO_NAMES) -> str:
+def _doing(actor: Actor, queued: str, waits: Sequence[Wait], names: Mapping[ActorId, str] = words.NO_NAMES) -> str:
+    """One phrase; ``queued`` says what those without a slot wait for, ``waits`` what its own calls do."""
     match actor.phase:
         case Phase.QUEUED:
-            return waits
+            return queued
         case Phase.PREPARING:
             return "making its worktree"
         case Phase.STARTING:
@@ -135,8 +263,8 @@ def _doing(actor: Actor, waits: str, state: RunState, names: Mapping[ActorId, st
                 return f"silent for {actor.silent_secs:.0f} s"
             if actor.turn is not None and actor.background:
                 return f"waiting for {', '.join(actor.background)}"
-            if awaited := [wait.awaited for wait in state.waits.values() if wait.actor == actor.spec.id]:
-                return f"waits for {' and '.join(words.awaited(each, names) for each in awaited)}"
+            if waits:
+                return f"waits for {' and '.join(words.awaited(wait.awaited, names) for wait in waits)}"
             return actor.last_tool.removeprefix(OUR_TOOLS) or "thinking"
         case Phase.FROZEN:
             return "frozen"
@@ -226,74 +354,3 @@ def run_record(state: RunState) -> RunRecord:
         not_started=state.waiting,
         rehearsal=run.rehearsal,
     )
-
-
-class Recorded(Protocol):
-    """An entry of the journal, as ``journal.log`` reads it."""
-
-    @property
-    def seq(self) -> int:
-        """Its number, from 1."""
-
-    @property
-    def cause(self) -> int:
-        """The number of the fact it follows from, 0 if none."""
-
-    @property
-    def fact(self) -> f.AnyFact:
-        """What happened."""
-
-
-Entry = TypeVar("Entry", bound=Recorded)
-
-SHARED = (
-    f.RunOpened,
-    f.RunReopened,
-    f.StartsThrottled,
-    f.StartsRecovered,
-    f.DrainBegan,
-    f.StopOrdered,
-    f.GuardianLost,
-    f.RunEnded,
-)
-"""Facts about the whole run that explain what happens to each actor."""
-
-
-def story(entries: Iterable[Entry], actor: ActorId) -> list[Entry]:
-    """Everything that happened to ``actor``, and what of the run as a whole bears on it, oldest first.
-
-    What it wrote to a store and which leases it had is its own too. Causes are followed back: a fact that led to one of
-    the actor's is part of its story. What led to a fact about the whole run is not, or every story would tell how the
-    last actor ended.
-    """
-    all_entries = list(entries)
-    by_seq = {entry.seq: entry for entry in all_entries}
-    leases = {
-        entry.fact.lease.lease_id
-        for entry in all_entries
-        if isinstance(entry.fact, t.LeaseTaken) and entry.fact.lease.holder == actor
-    }
-    wanted: set[int] = set()
-    for entry in all_entries:
-        if isinstance(entry.fact, SHARED):
-            wanted.add(entry.seq)
-            continue
-        link = entry if _is_about(entry.fact, actor, leases) else None
-        while link is not None and link.seq not in wanted:
-            wanted.add(link.seq)
-            link = by_seq.get(link.cause)
-    return [entry for entry in all_entries if entry.seq in wanted]
-
-
-def _is_about(fact: f.AnyFact, actor: ActorId, leases: set[str]) -> bool:
-    match fact:
-        case t.StoreWritten(entry=entry):
-            return entry.written_by == actor
-        case t.StoreRemoved(removed=removed):
-            return removed.removed_by == actor
-        case t.LeaseTaken(lease=lease):
-            return lease.lease_id in leases
-        case t.LeaseOver(ended=ended):
-            return ended.lease_id in leases
-        case _:
-            return getattr(fact, "actor", None) == actor

@@ -73,6 +73,10 @@ class Inbox:
                 return []
         return self.take_nowait()
 
+    def ring(self) -> None:
+        """Wake whoever waits, with nothing."""
+        self._bell.set()
+
     @property
     def empty(self) -> bool:
         """True if nothing waits."""
@@ -123,7 +127,7 @@ class Loop:
         """
         self.inbox.post(first)
         async with asyncio.TaskGroup() as group:
-            performer = Performer(self._hands, group, self._clock, self.inbox.post)
+            performer = Performer(self._hands, group, self._clock, self.inbox.post, self._hand_home)
             opening = True  # a run that is taken over may have had its end already
             while opening or self._goes_on(performer):
                 opening = False
@@ -132,14 +136,18 @@ class Loop:
             raise self._refused
         return self.state
 
+    def _hand_home(self) -> None:
+        if self.state.exit_code is not None:  # before that, only what a hand says is worth waking up for
+            self.inbox.ring()
+
     def _goes_on(self, performer: Performer) -> bool:
         quiet = performer.idle and self.inbox.empty
         return not quiet or (self.state.exit_code is None and not self._refused)
 
     async def _next_batch(self, performer: Performer) -> list[Arrived]:
         if self.state.exit_code is not None and not self._refused:
-            await performer.finish()  # what the last hands have to say is all that can still come
-            return self.inbox.take_nowait()
+            # What the last hands have to say, and an operator who will not wait for them, is all that can still come.
+            return await self.inbox.take(None) if not performer.idle else self.inbox.take_nowait()
         batch = await self.inbox.take(self._patience())
         due = next_deadline(self.state)
         if not batch or (due is not None and due <= self._clock.now()):

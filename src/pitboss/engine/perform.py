@@ -36,28 +36,44 @@ def hand_for(kind: type[EffectT], do: Callable[[EffectT, Emit], Awaitable[None]]
 class Performer:
     """Starts hands; lives inside the task group that waits for them."""
 
-    def __init__(self, hands: Mapping[type[Effect], Hand], group: asyncio.TaskGroup, clock: Clock, post: Post) -> None:
+    def __init__(
+        self,
+        hands: Mapping[type[Effect], Hand],
+        group: asyncio.TaskGroup,
+        clock: Clock,
+        post: Post,
+        on_home: Callable[[], None],
+    ) -> None:
+        """Prepare to start hands.
+
+        Args:
+            hands: Who carries out which effect.
+            group: Where they live.
+            clock: What time it is.
+            post: Takes what they say.
+            on_home: Called whenever one is done.
+        """
         self._hands = hands
         self._group = group
         self._clock = clock
         self._post = post
+        self._on_home = on_home
         self._at_work: set[asyncio.Task[None]] = set()
 
     def start(self, effect: Effect, cause: int) -> None:
         """Have ``effect`` carried out; what comes of it is posted with ``cause``."""
         task = self._group.create_task(self._perform(effect, cause), name=type(effect).__name__)
         self._at_work.add(task)
-        task.add_done_callback(self._at_work.discard)
+        task.add_done_callback(self._came_home)
 
     @property
     def idle(self) -> bool:
         """True if no hand is at work."""
         return not self._at_work
 
-    async def finish(self) -> None:
-        """Wait for every hand that is at work."""
-        while self._at_work:
-            await asyncio.wait(self._at_work)
+    def _came_home(self, task: asyncio.Task[None]) -> None:
+        self._at_work.discard(task)
+        self._on_home()
 
     async def _perform(self, effect: Effect, cause: int) -> None:
         try:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from pitboss.core.state import RunState
-from pitboss.core.views import run_view
+from pitboss.core.views import Views
 from pitboss.model.views import RunView
 
 VIEW_EVERY_SECS = 0.1
@@ -22,6 +22,7 @@ class Viewer:
     def __init__(self, on_open: Callable[[RunView], None], on_view: Callable[[RunView], None]) -> None:
         self._on_open = on_open
         self._on_view = on_view
+        self._views = Views()
         self._state: RunState | None = None
         self._opened = False
         self._due: asyncio.TimerHandle | None = None
@@ -31,7 +32,7 @@ class Viewer:
         self._state = state
         if not self._opened:
             self._opened = True
-            self._on_open(run_view(state))
+            self._on_open(self._views.see(state))
         if self._due is None:
             self._due = asyncio.get_running_loop().call_later(VIEW_EVERY_SECS, self.show)
 
@@ -41,4 +42,4 @@ class Viewer:
             self._due.cancel()
             self._due = None
         if self._state is not None:
-            self._on_view(run_view(self._state))
+            self._on_view(self._views.see(self._state))

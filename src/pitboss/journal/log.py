@@ -24,7 +24,8 @@ class Journal:
 
     def __init__(self, appender: Appender, blobs: Blobs, *, seq: int = 0, format_version: int = FORMAT) -> None:
         self._appender = appender
-        self._seq = seq
+        self.seq = seq
+        """Of the last fact that was taken down."""
         self._keep = blobs.put if format_version > 1 else None
 
     @classmethod
@@ -71,9 +72,9 @@ class Journal:
         Returns:
             The fact's number: 1, 2, 3 and so on.
         """
-        self._seq += 1
-        self._appender.write(encode_entry(self._seq, cause, by, fact, self._keep))
-        return self._seq
+        self.seq += 1
+        self._appender.write(encode_entry(self.seq, cause, by, fact, self._keep))
+        return self.seq
 
     async def sync(self) -> None:
         """Returns when every fact appended before this call is on the disk: one write, one flush.

@@ -124,6 +124,16 @@ class RunDir:
         return self.path / "subleads.jsonl"
 
     @property
+    def notifications(self) -> Path:
+        """How telling others about the run went; see ``journal.notice_lines``."""
+        return self.path / "notifications.jsonl"
+
+    @property
+    def notices_due(self) -> Path:
+        """Is there as long as somebody may still be owed a message."""
+        return self.path / "notifications.due"
+
+    @property
     def worktrees(self) -> Path:
         """Where worktrees go unless the manifest says otherwise."""
         return self.path / "worktrees"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from pitboss.manifest.actors import check_environment, check_id
 from pitboss.manifest.findings import Findings, shown
 from pitboss.manifest.positions import Path
-from pitboss.manifest.receivers import UrlError, check_url, fill
-from pitboss.manifest.schema import Container, Manifest, McpServerTable, Notification, Template
+from pitboss.manifest.schema import Container, Manifest, McpServerTable, Template
+from pitboss.manifest.sinks import check_sinks
 from pitboss.manifest.surroundings import Surroundings
 from pitboss.manifest.templates import TemplateError, names_in
 
@@ -23,8 +22,7 @@ def check_fittings(manifest: Manifest, surroundings: Surroundings, findings: Fin
     """Every rule of this module."""
     _check_templates(manifest.template, findings)
     _check_servers(manifest.mcp_server, findings)
-    for notification, subject in _receivers(manifest):
-        _check_receiver(notification, subject, surroundings, findings)
+    check_sinks(manifest, surroundings, findings)
     _check_lifecycle(manifest, surroundings, findings)
     if manifest.container is not None:
         _check_container(manifest.container, findings)
@@ -63,27 +61,6 @@ def _check_servers(servers: list[McpServerTable], findings: Findings) -> None:
         if not server.command.strip():
             findings.error(f"{findings.name(subject)} has an empty command; name the program", (*subject, "command"))
         check_environment(server.env, (*subject, "env"), findings)
-
-
-def _receivers(manifest: Manifest) -> Iterator[tuple[Notification, Path]]:
-    for index, notification in enumerate(manifest.notification):
-        yield notification, ("notification", index)
-    if manifest.lifecycle is not None and manifest.lifecycle.notify is not None:
-        yield manifest.lifecycle.notify, ("lifecycle", "notify")
-
-
-def _check_receiver(receiver: Notification, subject: Path, surroundings: Surroundings, findings: Findings) -> None:
-    name = findings.name(subject)
-    if receiver.events == []:
-        findings.warn(f"{name} has no events, so it is never told anything", (*subject, "events"))
-    if receiver.kind == "log":
-        if receiver.url is not None:
-            findings.warn(f"{name}: url has no effect on kind log", (*subject, "url"))
-        return
-    try:
-        check_url(fill(receiver.url or "", surroundings.environ))
-    except UrlError as error:
-        findings.error(f"the url of {name} ({receiver.kind}) {error}", (*subject, "url"), (*subject, "kind"))
 
 
 def _check_lifecycle(manifest: Manifest, surroundings: Surroundings, findings: Findings) -> None:

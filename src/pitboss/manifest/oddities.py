@@ -113,7 +113,7 @@ def _tables_with_maps(manifest: Manifest) -> Iterator[Path]:
 
 def _is_asked_for(name: str, table: Path, manifest: Manifest) -> bool:
     """True for a var that the task's template uses by that name."""
-    if table[-1] != "vars" or not isinstance(table[1], int):
+    if table[0] != "task" or table[-1] != "vars" or not isinstance(table[1], int):
         return False
     task = manifest.task[table[1]]
     return task.template is not None and name in _asked_for(task, manifest)

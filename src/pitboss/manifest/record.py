@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from pitboss.manifest.schema import ApprovalPolicy, Lead, Manifest
+from pitboss.manifest.schema import ApprovalPolicy, Lead, Lifecycle, Manifest, Notification
 from pitboss.model.run import RunSpec, TaskSpec
 
 __all__ = ["SCHEMA_VERSION", "resolved_record"]
@@ -17,6 +17,9 @@ SCHEMA_VERSION = 1
 
 _NEW = frozenset({"role", "tool", "args"})
 """Keys of a match that readers of 0.9 do not know: written only where they are used."""
+
+_NEW_OF_SINKS = frozenset({"headers", "secret", "template", "allow_private"})
+"""The same of a notification."""
 
 
 def resolved_record(manifest: Manifest, spec: RunSpec) -> dict[str, object]:
@@ -36,13 +39,13 @@ def resolved_record(manifest: Manifest, spec: RunSpec) -> dict[str, object]:
         "budget_usd": lead.budget_usd if lead else run.budget_usd,
         "lead_timeout_secs": lead.lead_timeout_secs if lead else None,
         "default_approval_policy": run.default_approval_policy,
-        "notifications": [_plain(item) for item in manifest.notification],
+        "notifications": [_sink(item) for item in manifest.notification],
         "dump_shared_store": run.dump_shared_store,
         "require_plan_approval": run.require_plan_approval,
         "approval_rules": [_rule(rule, lead) for rule in manifest.approval_policy],
         "container": _plain(manifest.container),
         "mcp_servers": [_plain(server) for server in manifest.mcp_server],
-        "lifecycle": _plain(manifest.lifecycle),
+        "lifecycle": _lifecycle(manifest.lifecycle),
     }
 
 
@@ -80,6 +83,17 @@ def _rule(rule: ApprovalPolicy, lead: Lead | None) -> dict[str, object]:
     if head == "root" and lead is not None:
         match["actor"] = "→".join([lead.id, *rest])
     return {"match": match, "action": rule.action} | ({"reason": rule.reason} if rule.reason else {})
+
+
+def _sink(table: Notification) -> dict[str, object]:
+    return table.model_dump(mode="json", exclude=set(_NEW_OF_SINKS - table.model_fields_set))
+
+
+def _lifecycle(table: Lifecycle | None) -> dict[str, object] | None:
+    if table is None:
+        return None
+    notify = None if table.notify is None else _sink(table.notify)
+    return {"survive_parent": table.survive_parent, "notify": notify}
 
 
 def _plain(table: BaseModel | None) -> dict[str, object] | None:

@@ -13,6 +13,7 @@ from pitboss.manifest.findings import Findings, shown
 from pitboss.manifest.hints import nearest, swallowed
 from pitboss.manifest.positions import Path
 from pitboss.manifest.schema import ApprovalPolicy, Defaults, Lead, Manifest, Task
+from pitboss.manifest.sinks import sinks
 from pitboss.manifest.surroundings import PathError, Surroundings, expand
 from pitboss.manifest.templates import TemplateError, names_in, render
 from pitboss.model.run import (
@@ -27,7 +28,7 @@ from pitboss.model.run import (
     TreeSpec,
 )
 
-__all__ = ["resolve"]
+__all__ = ["resolve", "rule_of"]
 
 _CONCURRENCY = "ANTHROPIC_MAX_CONCURRENT"
 _DEFAULT_PARALLEL = 4
@@ -65,14 +66,17 @@ def resolve(manifest: Manifest, path: str, surroundings: Surroundings, findings:
         background_grace_secs=run.background_grace_secs,
         tree=None if manifest.lead is None else resolver.tree(manifest.lead),
         policy=Policy(
-            rules=tuple(_rule(rule) for rule in manifest.approval_policy),
+            rules=tuple(rule_of(rule) for rule in manifest.approval_policy),
             default_action=run.default_approval_policy or "block",
         ),
         dump_shared_store=run.dump_shared_store,
+        sinks=sinks(manifest, surroundings, findings),
+        survive_parent=manifest.lifecycle is not None and manifest.lifecycle.survive_parent,
+        parent_run_id=surroundings.environ.get("PITBOSS_RUN_ID", "").strip() or None,
     )
 
 
-def _rule(written: ApprovalPolicy) -> Rule:
+def rule_of(written: ApprovalPolicy) -> Rule:
     """A rule as the core reads it. The lead stays ``root`` where it is called so."""
     match = written.match
     return Rule(

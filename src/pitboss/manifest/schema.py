@@ -5,20 +5,19 @@ added here and nowhere else. What comes in is only declarations: no rule that lo
 or at the environment (those are the rules' matter). Called by every module of this room.
 
 The keys and values are those of the v0.9 schema; added are ``[run]`` ``max_starts``, ``budget_usd``,
-``worktree_root``, ``stall_secs`` and ``background_grace_secs``, and of ``[[approval_policy]]`` ``reason`` and in its
-match ``tool``, ``args`` and ``role``.
+``worktree_root``, ``stall_secs`` and ``background_grace_secs``, of ``[[approval_policy]]`` ``reason`` and in its match
+``tool``, ``args`` and ``role``, and of ``[[notification]]`` ``headers``, ``secret``, ``template`` and
+``allow_private``.
 """
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import BaseModel, ConfigDict, Field
 
+from pitboss.manifest.keys import Key, Mode
+from pitboss.model.notices import NoticeKind, Severity
 from pitboss.model.run import ApprovalAction, ApprovalCategory, CleanupMode, Effort, PermissionRouting, Role
 
 __all__ = [
@@ -51,39 +50,6 @@ _U64 = 2**64 - 1
 Count: TypeAlias = Annotated[int, Field(ge=1, le=_U32)]
 Seconds: TypeAlias = Annotated[int, Field(ge=1, le=_U64)]
 Dollars: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Event: TypeAlias = Literal["approval_request", "approval_pending", "run_dispatched", "run_finished", "budget_exceeded"]
-
-
-class Mode(enum.StrEnum):
-    """What kind of run a section or key has an effect in."""
-
-    BOTH = "both"
-    FLAT = "flat"
-    HIERARCHICAL = "hierarchical"
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """What a person should know about a key beyond its type; pydantic carries it in the field's metadata."""
-
-    help: str
-    mode: Mode = Mode.BOTH
-    form: str = ""
-    """The form field to use where the type alone does not tell: ``path`` or ``long_text``."""
-    default: str = ""
-    """The default in words, where it depends on other things."""
-    bounds: str = ""
-    """The range in words, for error texts; empty means the bound that was broken says enough."""
-    noun: str = ""
-    """What a wrong value of an enumeration is called in errors; empty means the key's own name."""
-
-    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Put the help and the mode where editors look for them."""
-        schema = handler(core_schema)
-        schema["description"] = self.help
-        if self.mode is not Mode.BOTH:
-            schema["x-mode"] = self.mode.value
-        return schema
 
 
 class Section(BaseModel):
@@ -338,11 +304,26 @@ class Notification(Section):
         str | None,
         Key("Where to post; `${PITBOSS_NOTIFY_*}` is replaced. Needed unless `kind` is `log`.", default="none"),
     ] = None
-    events: Annotated[list[Event] | None, Key("Which events.", noun="event", default="all")] = None
-    severity_min: Annotated[Literal["info", "warning", "error", "critical"], Key("Least severity that is sent.")] = (
-        "info"
-    )
+    events: Annotated[list[NoticeKind] | None, Key("Which events.", noun="event", default="all")] = None
+    severity_min: Annotated[Severity, Key("Least severity that is sent.")] = "info"
     request_timeout_secs: Annotated[Seconds | None, Key("Time limit of one attempt.", default="30")] = None
+    headers: Annotated[dict[str, str], Key("More headers; `${PITBOSS_NOTIFY_*}` is replaced in their values.")] = {}
+    secret: Annotated[
+        str | None,
+        Key("The variable, `${PITBOSS_NOTIFY_*}`, that holds what messages are signed with.", default="none"),
+    ] = None
+    template: Annotated[
+        str | None,
+        Key(
+            "Sent instead of the usual body (webhook; it must be JSON) or text (Slack, Discord), with `{title}`, "
+            "`{text}`, `{kind}`, `{severity}`, `{run_id}`, `{dedup_key}`, `{ts}` and `{event}` replaced.",
+            form="long_text",
+            default="none",
+        ),
+    ] = None
+    allow_private: Annotated[
+        bool, Key("Let it be on this machine or in a private network, and be spoken to without TLS.")
+    ] = False
 
 
 class Lifecycle(Section):

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from pitboss.model.answers import Answer, Refused
+from pitboss.model.notices import Notice, Settled, Sink
 from pitboss.model.records import RunRecord, TaskRecord
 from pitboss.model.run import ActorId, EarlierWork, RunId, Session
 from pitboss.model.signals import Signal
@@ -216,6 +217,27 @@ class PublishSubleads(Effect, frozen=True, kw_only=True):
     """Write ``subleads.jsonl``: the session of every sub-lead that has ended."""
 
     sessions: dict[ActorId, str]
+
+
+class Notify(Effect, frozen=True, kw_only=True):
+    """Tell one sink something."""
+
+    notice: Notice
+    sink: Sink
+    run_id: RunId
+
+
+class FinishNotices(Effect, frozen=True, kw_only=True):
+    """Bring what is being told to an end: who has not been reached by then is told another time."""
+
+    within_secs: float
+
+
+class PublishNotices(Effect, frozen=True, kw_only=True):
+    """Add to ``notifications.jsonl`` how telling went, or write it anew from what is known."""
+
+    settled: tuple[Settled, ...]
+    anew: bool = False
 
 
 Emit: TypeAlias = Callable[[Signal], None]

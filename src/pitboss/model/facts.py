@@ -12,6 +12,7 @@ from __future__ import annotations
 import msgspec
 
 from pitboss.model import approval_facts as approvals
+from pitboss.model import notice_facts as notices
 from pitboss.model import order_facts as orders
 from pitboss.model import tree_facts as tree
 from pitboss.model.effects import Rung
@@ -348,6 +349,7 @@ RunFact = (
     | HandFailed
     | NewsIgnored
     | RunEnded
+    | notices.NoticeFact
     | tree.SharedFact
     | orders.OrderFact
 )

@@ -11,6 +11,8 @@ from typing import Literal, NewType
 
 import msgspec
 
+from pitboss.model.notices import Sink
+
 RunId = NewType("RunId", str)
 """A run's name on disk: a lower-case, hyphenated UUID version 7."""
 
@@ -237,6 +239,12 @@ class RunSpec(Frozen, frozen=True, kw_only=True):
     policy: Policy = Policy()
     dump_shared_store: bool = False
     """Write ``shared-store.json`` at the end."""
+    sinks: tuple[Sink, ...] = ()
+    """Who is told about the run."""
+    survive_parent: bool = False
+    """It is announced as one that outlives whoever started it."""
+    parent_run_id: str | None = None
+    """The run whose agent dispatched this one."""
 
 
 class Failure(Frozen, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from pitboss.model.calls import AnyCall
+from pitboss.model.notices import Outcome
 from pitboss.model.orders import AnyOrder
 from pitboss.model.run import ActorId, Certificate, Failure, Heard, ResumeScope, RunSpec, SetAside, TurnResult, Usage
 from pitboss.model.tree import CallId
@@ -288,6 +289,16 @@ class ArtifactWritten(Signal, frozen=True, kw_only=True):
     path: str
 
 
+class NoticeReported(Signal, frozen=True, kw_only=True):
+    """A sink was told something, or could not be."""
+
+    key: str
+    sink: str
+    outcome: Outcome
+    tries: int
+    error: str = ""
+
+
 class EffectFailed(Signal, frozen=True, kw_only=True):
     """A hand broke: our bug or the world's. Nothing of it reaches the loop but this."""
 
@@ -310,6 +321,7 @@ RunSignal = (
     | OrderGiven
     | ArtifactFailed
     | ArtifactWritten
+    | NoticeReported
     | EffectFailed
 )
 """Signals about the run as a whole."""

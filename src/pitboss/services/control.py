@@ -57,6 +57,7 @@ class Control:
         on_warning: Callable[[str], None],
         seats: Seats,
         *,
+        cursor: Callable[[], int],
         runtime_dir: str = "",
         temp: Sequence[str] | None = None,
         patience_secs: float = PATIENCE_SECS,
@@ -69,6 +70,7 @@ class Control:
             clock: What time it is.
             on_warning: Told if operators cannot reach the run.
             seats: What operators are given seats from.
+            cursor: The number of the last fact that is in the state which is seen.
             runtime_dir: ``XDG_RUNTIME_DIR``.
             temp: Folders for short-lived things; the system's own if not given.
             patience_secs: How long a client may leave unread what it was sent.
@@ -81,6 +83,7 @@ class Control:
         self.happenings = Happenings()
         self.showing = Showing(self._ring_subscribers)
         self._clock = clock
+        self._cursor = cursor
         self._seats = seats
         self._post: Emit | None = None
         self._floor: Operator | None = None
@@ -140,7 +143,7 @@ class Control:
         asks = state.approvals is not self.state.approvals
         self.state = state
         self._known.set()
-        self.showing.see(state)
+        self.showing.see(state, self._cursor())
         if asks:
             self._look_again()
         elif self._look is None and self._clients:

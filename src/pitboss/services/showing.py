@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from msgspec.structs import replace
-
 from pitboss.core.state import RunState
-from pitboss.core.views import run_view
+from pitboss.core.views import Views
 from pitboss.engine.ids import mint_session_id
 from pitboss.model.views import RunView
 from pitboss.wire.views import encode_delta, encode_snapshot
@@ -44,15 +42,16 @@ class Showing:
         self.latest: RunView | None = None
         self._on_new = on_new
         self._state: RunState | None = None
-        self._made_of: RunState | None = None
+        self._cursor = 0
+        self._views = Views()
         self._past: dict[int, RunView] = {}
         self._deltas: dict[tuple[int, int], bytes | None] = {}
         self._due: asyncio.TimerHandle | None = None
         self._made_at = 0.0
 
-    def see(self, state: RunState) -> None:
-        """Take the new state; if somebody watches, it is shown soon."""
-        self._state = state
+    def see(self, state: RunState, cursor: int) -> None:
+        """Take the new state, with the number of the last fact in it; if somebody watches, it is shown soon."""
+        self._state, self._cursor = state, cursor
         if self.latest is not None and self._due is None:
             loop = asyncio.get_running_loop()
             wait = self._made_at + SHOW_EVERY_SECS - loop.time()
@@ -60,7 +59,7 @@ class Showing:
 
     def now(self) -> RunView:
         """The run as it is at this moment."""
-        if self._state is not None and self._state is not self._made_of:
+        if self._state is not None and not self._is_shown:
             self._make(self._state)
         assert self.latest is not None, "nobody is served before there is a state"  # noqa: S101 - see Control._known
         return self.latest
@@ -85,19 +84,21 @@ class Showing:
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        self.latest = self._made_of = None
+        self.latest = None
+
+    @property
+    def _is_shown(self) -> bool:
+        return self.latest is not None and self.latest.cursor == self._cursor
 
     def _make_due(self) -> None:
         self._due = None
-        if self._state is not None and self._state is not self._made_of:
+        if self._state is not None and not self._is_shown:
             self._make(self._state)
             self._on_new()
 
     def _make(self, state: RunState) -> None:
-        number = max(self._past, default=0) + 1
-        self.latest = replace(run_view(state), cursor=number)
-        self._made_of = state
+        self.latest = self._views.see(state, self._cursor)
         self._made_at = asyncio.get_running_loop().time()
-        self._past[number] = self.latest
+        self._past[self._cursor] = self.latest
         while len(self._past) > _REMEMBERED:
             del self._past[next(iter(self._past))]

@@ -1,28 +1,23 @@
-"""Requests for approval as an operator sees them on a terminal, and how one is named and answered.
+"""Requests for approval as an operator sees them on a terminal, and how one is named.
 
 What agents wrote is cleaned before it is printed. Called by ``commands``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import msgspec
 
 from pitboss.core.policy import actor_path
-from pitboss.core.state import Asked
-from pitboss.errors import OperatorError, RunBusy
-from pitboss.journal.rundir import RunDir
-from pitboss.model.answers import Answer, Refused
+from pitboss.errors import OperatorError
 from pitboss.model.approvals import Approval, Proposal
-from pitboss.surfaces import operator, words
+from pitboss.surfaces import words
 from pitboss.surfaces.client import Run
 from pitboss.surfaces.notice import command, waiting
-from pitboss.wire import control as wire
 from pitboss.wire import control_events as events
 
-__all__ = ["answer", "find_request", "list_json", "list_lines"]
+__all__ = ["find_request", "hindrance", "list_json", "list_lines"]
 
 _HEADS = {
     "plan": "[PRE-FLIGHT PLAN]",
@@ -91,17 +86,17 @@ def _plan_lines(plan: Proposal, said: str) -> Iterator[str]:
         yield f"{'rollback:':<10} {plan.rollback}"
 
 
-# --- answering --------------------------------------------------------------------------------------------------------
+# --- naming -----------------------------------------------------------------------------------------------------------
 
 
 def find_request(run: Run, name: str) -> str:
-    """The full id of the request that waits and goes by ``name``: its id or the beginning of one, ``req-`` or not.
+    """The full id of the request that goes by ``name``: its id or the beginning of one, ``req-`` or not.
+
+    Those that wait go first.
 
     Raises:
-        OperatorError: None does, more than one does, it was answered already, or the run has ended.
+        OperatorError: None does, or more than one does.
     """
-    if run.state == "complete":
-        raise OperatorError(f"run {run.path.name} has ended; nothing waits for an answer in it")
     wanted = name if name.startswith("req-") else f"req-{name}"
     found = [key for key in run.asked if key.startswith(wanted)] if wanted != "req-" else []
     exact = [key for key in found if key == wanted]
@@ -112,46 +107,16 @@ def find_request(run: Run, name: str) -> str:
     if not matches:
         there = ", ".join(asked.request_id for asked in waiting(run)) or "nothing"
         raise OperatorError(f"no request {name!r} in run {run.path.name}; these wait: {there}")
-    _require_open(run.asked[matches[0]])
     return matches[0]
 
 
-def _require_open(one: Asked) -> None:
+def hindrance(run: Run, request_id: str) -> str:
+    """Why a request cannot be answered, as a sentence: somebody was first, or the run has ended; empty if it can."""
+    one = run.asked[request_id]
     if one.ruling is not None:
         by = ", ".join(filter(None, [one.ruling.by, one.ruling.via]))
         word = "approved" if one.ruling.approved else "rejected"
-        raise OperatorError(f"{one.approval.request_id} was answered already: {word} by {by}")
-
-
-def answer(run: Run, order: wire.Approve, in_journal: Callable[[Path, wire.Approve], Answer | Refused]) -> str:
-    """Answer a request: through the dispatcher if one lives, else into the journal.
-
-    Args:
-        run: The run.
-        order: The answer.
-        in_journal: Writes it down for a run that nobody is at work on.
-
-    Returns:
-        What came of it, in a line.
-
-    Raises:
-        OperatorError: Somebody was first, or nobody asks any more.
-        WorldError: The dispatcher does not answer, or the journal cannot be written.
-    """
-    word = "approved" if order.approved else "rejected"
-    asker = run.asked[order.request_id].approval.actor
-    event = operator.tell(RunDir(run.path), order)
-    if event is not None:
-        if event["event"] != "op_acked":
-            raise OperatorError(str(event.get("error") or "the run does not know how to be answered"))
-        return f"{word} {order.request_id}: {asker} is told"
-    try:
-        written = in_journal(run.path, order)
-    except RunBusy as busy:
-        raise RunBusy(
-            f"the dispatcher of run {run.path.name} is at work, but cannot be reached through a socket",
-            hint="stop it, answer again, then resume the run: whoever asked asks again and hears the answer",
-        ) from busy
-    if isinstance(written, Refused):
-        raise OperatorError(written.message)
-    return f"{word} {order.request_id}: {asker} hears it when the run is resumed"
+        return f"{request_id} was answered already: {word} by {by}"
+    if run.state == "complete":
+        return f"run {run.path.name} has ended; nothing waits for an answer in it"
+    return ""

@@ -1,7 +1,7 @@
 """Facts as sentences: what ``pitboss why`` tells, in plain words and without a table of our terms.
 
 Every kind of fact has its sentence; the ``match`` is exhaustive, so a new kind cannot be forgotten. Which facts
-belong to a story is decided by ``core.views.story``. Called by ``commands``.
+belong to a story is decided by ``core.story``. Called by ``commands``.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import assert_never
 
 import msgspec
 
-from pitboss.core.views import Recorded, story
+from pitboss.core.story import Recorded, story
 from pitboss.core.words import NO_NAMES
 from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
+from pitboss.model import notice_facts as n
 from pitboss.model import order_facts as of
 from pitboss.model import tree_facts as t
 from pitboss.model.effects import Rung
@@ -119,6 +120,11 @@ def _about_the_run(fact: f.RunFact) -> str:  # noqa: C901 - a flat match
             return f"{fact.effect} broke: {fact.message}"
         case f.NewsIgnored():
             return f"a late {fact.signal} was ignored: {fact.reason}"
+        case n.NoticeRaised():
+            return f"{fact.notice.kind} is to be told to {', '.join(fact.sinks)}"
+        case n.NoticeSettled():
+            why = f" after try {fact.tries}: {fact.error}" if fact.error else ""
+            return f"{fact.key.partition(':')[2]}, to {fact.sink}: {fact.outcome}{why}"
         case f.RunEnded():
             return f"the run ended{' early' if fact.was_interrupted else ''}, exit code {fact.exit_code}"
         case t.StoreWritten() | t.StoreRemoved() | t.LeaseTaken() | t.LeaseOver():

@@ -1,39 +1,43 @@
-"""One run, seen from outside: live, ended, cut short, or written by Pitboss 0.9.
+"""One run, seen from outside: live, ended, cut short, or written by Pitboss 0.9; and orders to it.
 
 Whatever is left of a run becomes the same ``RunView`` that a live floor shows, so that every command reads every
-run alike. Nothing is written here, and no order is given. Called by ``commands``; free of asyncio, the engine and the
-manifest, so that ``status`` starts fast.
+run alike. Nothing is written here. Called by ``commands`` and by whatever shows a run that another process carries out;
+free of asyncio, the engine and the manifest, so that ``status`` starts fast.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from pitboss.core.state import Asked, RunState, evolve
-from pitboss.core.views import display_name, in_tree_order, run_view, task_record
+from pitboss.core.attention import Need
+from pitboss.core.views import task_record
 from pitboss.errors import OperatorError
 from pitboss.journal.discovery import RunEntry, State, discover, resolve
 from pitboss.journal.entries import Entry
-from pitboss.journal.legacy import Legacy, branch_of, read_legacy
 from pitboss.journal.lock import is_held
-from pitboss.journal.reader import Follower, replay
+from pitboss.journal.reader import replay
 from pitboss.journal.rundir import RunDir, runs_base
-from pitboss.model import facts as f
-from pitboss.model.records import TaskRecord
-from pitboss.model.run import ActorId, Phase, Role, Usage
-from pitboss.model.views import ActorView, RunView
-from pitboss.surfaces import words
+from pitboss.model.run import ActorId, Phase
+from pitboss.model.views import RunView
+from pitboss.surfaces import notice, words
+from pitboss.surfaces.found import Journal, Run
 from pitboss.wire.artifacts import encode_tasks
-from pitboss.wire.resolved import Resolved, ResolvedActor
 from pitboss.wire.scalars import to_timestamp
+
+if TYPE_CHECKING:
+    from pitboss.surfaces.following import Following
+    from pitboss.surfaces.operator import Event
+    from pitboss.wire.control import Op
 
 __all__ = [
     "Run",
+    "RunClient",
     "TaskWatch",
     "base",
     "entries",
@@ -47,24 +51,151 @@ __all__ = [
 ]
 
 
+class RunClient:
+    """One run: what it looks like, what it looks like from now on, and orders to it.
+
+    The same for a run at work in another process, one that was cut off, one that has ended, and one of Pitboss 0.9. For
+    one thread at a time, but for ``order`` and ``close``, which may be called from any: closing ends a ``follow`` that
+    waits in another thread.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """A client of the run in the folder ``path``; nothing is read yet."""
+        self.path = path
+        self._run = RunDir(path)
+        self._journal = Journal(self._run)
+        self._closed = threading.Event()
+        self._following: Following | None = None
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> Self:
+        """A client of the run that goes by ``name``: an id, the beginning of one, or ``latest``.
+
+        Raises:
+            RunNotFound: None does, or more than one.
+        """
+        return cls(resolve(folder, name))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Have done with it: whoever follows is shown nothing more. A second call does nothing."""
+        self._closed.set()
+        if self._following is not None:
+            self._following.hang_up()
+
+    def look(self) -> Run:
+        """Everything there is to know of the run: how it stands, the view, the records, the requests.
+
+        A later call reads only what is new.
+
+        Raises:
+            WorldError: What is there cannot be read.
+        """
+        # The lock is asked first: a dispatcher that ends in between has written its last fact by then.
+        held = is_held(self._run.lock) is not None
+        self._journal.read_on()
+        if not self._journal.is_open:
+            return _old_run(self.path)  # killed, or looked at, before its first fact was on disk
+        state, view = self._journal.state, self._journal.view()
+        return Run(
+            path=self.path,
+            state=_state(view, held=held),
+            view=view,
+            records=tuple(task_record(state, actor) for actor in state.order),
+            asked=state.approvals,
+        )
+
+    def snapshot(self) -> RunView:
+        """The run as it stands now.
+
+        Raises:
+            WorldError: What is there cannot be read.
+        """
+        return self.look().view
+
+    def is_at_work(self) -> bool:
+        """A dispatcher is at work on the run, as far as can be told; cheap, the journal is not read.
+
+        Raises:
+            WorldError: What is there cannot be read.
+        """
+        if self._run.journal.exists() or self._run.lock.exists():
+            return is_held(self._run.lock) is not None
+        return _old_run(self.path).state == "running"
+
+    def state_of(self, view: RunView) -> State:
+        """How the run stands by now, of which ``view`` is the newest view; cheap, the journal is not read.
+
+        Raises:
+            WorldError: What is there cannot be read.
+        """
+        if self._run.journal.exists() or self._run.lock.exists():
+            return _state(view, held=is_held(self._run.lock) is not None)
+        return _old_run(self.path).state
+
+    def fate(self, actor: ActorId) -> tuple[bool, bool]:
+        """Whether an actor has its final status, and whether the run is over; cheap, only what is new is read.
+
+        Raises:
+            WorldError: What is there cannot be read.
+        """
+        # The lock is asked first: see ``look``.
+        held = is_held(self._run.lock) is not None
+        self._journal.read_on()
+        state = self._journal.state
+        if self._journal.is_open:
+            one = state.actors.get(actor)
+            return one is not None and one.phase is Phase.SETTLED, bool(state.ended_at) or not held
+        run = _old_run(self.path)
+        return any(record.task_id == actor for record in run.records), run.state != "running"
+
+    def follow(self, *, every_ms: int = 100, patience_secs: float = 0.0) -> Iterator[RunView]:
+        """The run as it stands, then as it stands after each change, until it has ended or nobody is at work on it.
+
+        Changes come through the run's socket, several at once where they come fast; where there is no socket that shows
+        them, from the journal. If the dispatcher is another one by then, this one is followed.
+
+        Args:
+            every_ms: Least time between two views, in milliseconds.
+            patience_secs: How long to wait for somebody to resume a run that was at work and is cut off under our eyes.
+
+        Raises:
+            WorldError: What is there cannot be read.
+        """
+        from pitboss.surfaces.following import Following, follow_old
+
+        if not self._run.journal.exists() and not self._run.lock.exists():
+            yield from follow_old(lambda: _old_run(self.path), self._closed)
+            return
+        self._following = Following(self._run, self._closed, every_ms=every_ms, patience_secs=patience_secs)
+        count = 0
+        for count, view in enumerate(self._following.views(), 1):  # noqa: B007 - counted for what comes behind
+            yield view
+        if not count and not self._closed.is_set():
+            yield self.snapshot()  # it came to no first fact
+
+    def order(self, order: Op) -> Event | None:
+        """Give the run an order, if it lives.
+
+        Returns:
+            What it answered; ``None`` if nobody is there to answer: no dispatcher lives, or it ends just now.
+
+        Raises:
+            WorldError: It is there, and says nothing that can be understood.
+        """
+        from pitboss.surfaces import operator
+
+        return operator.tell(self._run, order)
+
+
 def base(override: str | None) -> Path:
     """The folder of all runs, by the one rule that every command follows."""
     return runs_base(os.environ, os.environ.get("HOME", ""), override)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """A run as it was found."""
-
-    path: Path
-    state: State
-    view: RunView
-    records: tuple[TaskRecord, ...]
-    """Of the settled actors, in the order they settled."""
-    damaged: int = 0
-    """Records of a run of 0.9 that could not be read."""
-    asked: Mapping[str, Asked] = field(default_factory=dict)
-    """Every request for approval, by its id, in the order they were asked."""
 
 
 def open_run(folder: Path, name: str) -> Run:
@@ -74,8 +205,19 @@ def open_run(folder: Path, name: str) -> Run:
         RunNotFound: None does, or more than one.
         WorldError: What is there cannot be read.
     """
-    path = resolve(folder, name)
-    return _ours(path) if RunDir(path).journal.exists() else _of_old(path)
+    return RunClient.open(folder, name).look()
+
+
+def _old_run(path: Path) -> Run:
+    from pitboss.surfaces.legacy import old_run
+
+    return old_run(path)
+
+
+def _state(view: RunView, *, held: bool) -> State:
+    if view.ended_at:
+        return "complete"
+    return "running" if held else "interrupted"
 
 
 def entries(path: Path) -> list[Entry]:
@@ -136,9 +278,10 @@ def records_json(run: Run) -> str:
     return encode_tasks(run.records).decode()
 
 
-def run_json(run: Run) -> str:
-    """The run as a whole, with every actor."""
-    shape = {"version": 1, "state": run.state, **msgspec.structs.asdict(run.view)}
+def run_json(run: Run, needs: Iterable[Need] = ()) -> str:
+    """The run as a whole, with every actor, and what of it needs a person, most urgent first."""
+    attention = [notice.need_shape(need, run.view) for need in needs]
+    shape = {"version": 1, "state": run.state, "attention": attention, **msgspec.structs.asdict(run.view)}
     return msgspec.json.format(msgspec.json.encode(shape), indent=2).decode()
 
 
@@ -169,157 +312,19 @@ def list_json(found: Iterable[RunEntry]) -> str:
     return msgspec.json.format(msgspec.json.encode(shape), indent=2).decode()
 
 
-# --- runs with a journal --------------------------------------------------------------------------------------------
-
-
-def _ours(path: Path) -> Run:
-    # The lock is asked first: a dispatcher that ends in between has written its last fact by then.
-    held = is_held(RunDir(path).lock) is not None
-    state = RunState()
-    for entry in replay(RunDir(path).journal):
-        state = evolve(state, entry.fact)
-    if state.run is None:
-        return _of_old(path)  # killed, or looked at, before its first fact was on disk
-    view = run_view(state)
-    records = tuple(task_record(state, actor) for actor in state.order)
-    return Run(path=path, state=_state(view, held=held), view=view, records=records, asked=state.approvals)
-
-
-def _state(view: RunView, *, held: bool) -> State:
-    if view.ended_at:
-        return "complete"
-    return "running" if held else "interrupted"
+# --- one actor -----------------------------------------------------------------------------------------------------
 
 
 class TaskWatch:
     """Tells when nothing more will be written about one actor."""
 
-    def __init__(self, run: Run, actor: ActorId) -> None:
-        self._run = run
+    def __init__(self, seen: RunClient, actor: ActorId) -> None:
+        self._seen = seen
         self._actor = actor
-        self._folder = RunDir(run.path)
-        self._follower = Follower(self._folder.journal)
         self.settled = False
         """True once the actor has its final status; false if its run ended, or died, before that."""
 
     def ended(self) -> bool:
         """True if the actor is settled or its run is over. Cheap: only what is new is read."""
-        if not self._folder.journal.exists():
-            return self._ended_by_the_old_rules()
-        held = is_held(self._folder.lock) is not None
-        over = False
-        for entry in self._follower.read():
-            self.settled = self.settled or (isinstance(entry.fact, f.ActorSettled) and entry.fact.actor == self._actor)
-            over = over or isinstance(entry.fact, f.RunEnded)
-        return self.settled or over or not held
-
-    def _ended_by_the_old_rules(self) -> bool:
-        run = _of_old(self._run.path)
-        self.settled = any(record.task_id == self._actor for record in run.records)
-        return self.settled or run.state != "running"
-
-
-# --- runs of Pitboss 0.9 --------------------------------------------------------------------------------------------
-
-
-def _of_old(path: Path) -> Run:
-    """A run that is known by its public files alone."""
-    folder = RunDir(path)
-    found = (entry.state for entry in discover(path.parent) if entry.path == path)
-    state: State = next(found, "unverifiable")
-    legacy = read_legacy(folder)
-    view = _old_view(folder, legacy, running=state == "running")
-    return Run(path=path, state=state, view=view, records=legacy.records, damaged=legacy.damaged)
-
-
-def _old_view(folder: RunDir, legacy: Legacy, *, running: bool) -> RunView:
-    latest, resolved = legacy.latest, legacy.resolved or Resolved()
-    manifest_path = legacy.meta.manifest_path if legacy.meta else ""
-    specs = {spec.id: spec for spec in [*([resolved.lead] if resolved.lead else []), *resolved.tasks]}
-    begun = sorted(item.name for item in folder.tasks.iterdir()) if folder.tasks.is_dir() else []
-    names = list(dict.fromkeys([*specs, *latest, *begun]))
-    lead = resolved.lead.id if resolved.lead else None
-    actors = [
-        _old_actor(folder, name, latest.get(ActorId(name)), specs.get(name), lead=lead, begun=name in begun)
-        for name in names
-    ]
-    return RunView(
-        run_id=folder.run_id,
-        name=display_name(resolved.name, manifest_path),
-        manifest_path=manifest_path,
-        run_dir=str(folder.path),
-        rehearsal=False,
-        claude_version=legacy.meta.claude_version if legacy.meta else None,
-        started_at=legacy.started_at,
-        ended_at=legacy.ended_at,
-        exit_code=None,
-        was_interrupted=legacy.was_interrupted,
-        draining="",
-        stopping=False,
-        throttle="",
-        throttled_until=0.0,
-        starts_limit=0,
-        max_parallel=resolved.cap,
-        budget_usd=resolved.budget_usd,
-        spent_usd=sum(record.cost_usd or 0.0 for record in latest.values()),
-        usage=sum((record.usage for record in latest.values()), Usage()),
-        guarded=running,
-        actors=in_tree_order(actors),
-    )
-
-
-def _old_actor(
-    folder: RunDir,
-    name: str,
-    record: TaskRecord | None,
-    spec: ResolvedActor | None,
-    *,
-    lead: str | None,
-    begun: bool,
-) -> ActorView:
-    waiting = Phase.WORKING if begun else Phase.QUEUED
-    return ActorView(
-        id=ActorId(name),
-        role=_old_role(name, lead),
-        parent=(record.parent_task_id if record else None) or (ActorId(lead) if lead and name != lead else None),
-        phase=Phase.SETTLED if record else waiting,
-        status=record.status if record else None,
-        attempt=1 if record or begun else 0,
-        model=(record.model if record else None) or (spec.model if spec else ""),
-        prompt=next(iter(spec.prompt.strip().splitlines()), "") if spec else "",
-        started_at=record.started_at if record else 0.0,
-        ended_at=record.ended_at if record else 0.0,
-        usage=record.usage if record else Usage(),
-        cost_usd=record.cost_usd if record else None,
-        exit_code=record.exit_code if record else None,
-        doing="",
-        tool_calls=0,
-        retries=0,
-        silent_secs=0.0,
-        background=(),
-        branch=_old_branch(folder, name, record, spec),
-        worktree=record.worktree_path if record and _is_there(record.worktree_path) else None,
-        set_aside=record.set_aside if record else None,
-        session_id=(record.session_id if record else None) or "",
-        failure=record.failure if record else None,
-        note=record.note if record else "",
-        final_message=record.final_message if record else None,
-        log=str(folder.path / "tasks" / name / "stdout.log"),
-    )
-
-
-def _old_role(name: str, lead: str | None) -> Role:
-    if lead is None:
-        return "task"
-    return "lead" if name == lead else "sublead" if name.startswith("sublead-") else "worker"
-
-
-def _is_there(worktree: str | None) -> bool:
-    """The records of 0.9 name a worktree whether or not it was removed."""
-    return worktree is not None and Path(worktree).is_dir()
-
-
-def _old_branch(folder: RunDir, name: str, record: TaskRecord | None, spec: ResolvedActor | None) -> str | None:
-    if spec is not None and spec.branch:
-        return spec.branch
-    return branch_of(name, folder.run_id, record.worktree_path) if record and record.worktree_path else None
+        self.settled, over = self._seen.fate(self._actor)
+        return self.settled or over

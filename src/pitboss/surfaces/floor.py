@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
+from pitboss.core.attention import attention
 from pitboss.model.run import ActorId, Phase, Status
 from pitboss.model.views import ActorView, LayerView, RunView
-from pitboss.surfaces import words
+from pitboss.surfaces import notice, words
 
 __all__ = ["floor"]
 
@@ -25,6 +26,9 @@ _PHASE_STYLES = {
     Phase.FROZEN: "magenta",
     Phase.PAUSED: "magenta",
 }
+_MOST_NEEDS = 3
+"""So many needs have a line of their own: the floor is for the actors."""
+
 _LEAST_DOING = 16
 """Below so many cells the phrase about what an actor does is left out, or another column for its sake."""
 
@@ -38,7 +42,7 @@ def floor(view: RunView, *, width: int, height: int, now: float) -> Text:
         height: Lines there is room for; never more.
         now: The time, for what still runs.
     """
-    lines = [_header(view, width, now), *_means(view, width), *_notices(view, width)][: max(1, height)]
+    lines = [_header(view, width, now), *_means(view, width), *_notices(view, width, now)][: max(1, height)]
     room = height - len(lines)
     shown, rest = _chosen(view.actors, room)
     layout = _Layout(shown, width, view.names)
@@ -55,10 +59,10 @@ def _header(view: RunView, width: int, now: float) -> Text:
     """Name, id, time, counts, money; what does not fit is left out, the least important first."""
     ran = words.elapsed(view.started_at, view.ended_at, now)
     parts = [
-        (2, words.clean(view.name or view.run_id)),
+        (2, words.name_of(view)),
         (5, words.short_id(view.run_id) if view.name else ""),
         (2, words.duration(ran) if ran >= 1 else "0s"),
-        *_counts(view),
+        *words.counts(view),
         (4, words.spent(view)),
     ]
     if view.rehearsal:
@@ -67,18 +71,6 @@ def _header(view: RunView, width: int, now: float) -> Text:
     while len(kept) > 1 and cell_len(" · ".join(text for _, text in kept)) > width:
         kept.remove(max(kept))
     return Text(words.fit(" · ".join(text for _, text in kept), width).rstrip(), "bold")
-
-
-def _counts(view: RunView) -> Iterator[tuple[int, str]]:
-    queued, settled = view.count(Phase.QUEUED), view.count(Phase.SETTLED)
-    tidying = view.count(Phase.TIDYING)  # its slot is free already: not counted against the cap
-    yield 1, f"{len(view.actors) - queued - settled - tidying} running"
-    yield 4, f"{tidying} tidying" if tidying else ""
-    yield 3, f"{queued} queued" if queued else ""
-    yield 1, f"{view.succeeded} done"
-    yield 1, f"{view.failed} failed" if view.failed else ""
-    cancelled = settled - view.succeeded - view.failed
-    yield 2, f"{cancelled} cancelled" if cancelled else ""
 
 
 def _means(view: RunView, width: int) -> Iterator[Text]:
@@ -104,10 +96,10 @@ def _means_of(layer: LayerView, name: str) -> str:
     return ", ".join(parts)
 
 
-def _notices(view: RunView, width: int) -> Iterator[Text]:
+def _notices(view: RunView, width: int, now: float) -> Iterator[Text]:
     if view.ended_at:
         return
-    for text in _spoken_notices(view):
+    for text in (*_spoken_notices(view), *_needs(view, now)):
         yield Text(words.fit(words.clean(text), width).rstrip(), "yellow")
 
 
@@ -120,6 +112,14 @@ def _spoken_notices(view: RunView) -> Iterator[str]:
         yield f"! starting is slowed to {view.starts_limit} at once: {view.throttle}"
     if not view.guarded and view.count(Phase.SETTLED) < len(view.actors):
         yield "! no guardian yet: nothing is started before one watches"
+
+
+def _needs(view: RunView, now: float) -> Iterator[str]:
+    """What needs a person and has no other place in the picture: rows tell of those who failed or fell silent."""
+    needs = [need for need in attention(view, now) if need.kind in {"approval", "budget", "unwritten"}]
+    yield from (f"! {notice.need_line(need, view, now=now)}" for need in needs[:_MOST_NEEDS])
+    if len(needs) > _MOST_NEEDS:
+        yield f"! and {len(needs) - _MOST_NEEDS} more need you: see `pitboss status`"
 
 
 # --- the actors -----------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""Orders to a live run, over its control socket: one connection, one order, one answer.
+"""The control socket of a live run: finding it, and orders over it, one connection, one order, one answer.
 
 Plain blocking sockets; what is said is ``wire.control``'s. Nothing here decides what to do when nobody answers.
-Called by ``commands``.
+Called by ``client`` and ``following``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pitboss.journal.rundir import RunDir
 from pitboss.wire import control as wire
 from pitboss.wire import control_events as events
 
-__all__ = ["CLIENT", "Event", "places", "tell"]
+__all__ = ["ANSWER_SECS", "CLIENT", "Event", "connect", "places", "tell"]
 
 CLIENT = f"pitboss {__version__}"
 """What we call ourselves."""
@@ -45,7 +45,8 @@ def tell(run: RunDir, order: wire.Op) -> Event | None:
 
     Args:
         run: The run.
-        order: What is wanted.
+        order: What is wanted. If it has an ``order_id`` and the connection breaks before the answer, it is given once
+            more: under its id the run carries it out once, and answers as it did.
 
     Returns:
         What it answered; ``None`` if nobody is there to answer: no dispatcher lives, or it ends just now.
@@ -53,21 +54,24 @@ def tell(run: RunDir, order: wire.Op) -> Event | None:
     Raises:
         WorldError: It is there, and says nothing that can be understood.
     """
-    connection = _connect(run)
-    if connection is None:
-        return None
-    with connection:
-        try:
-            return _converse(connection, order)
-        except TimeoutError as problem:
-            raise WorldError(
-                f"the dispatcher of run {run.run_id} does not answer; look at it, then try again"
-            ) from problem
-        except OSError:
-            return None  # it has ended in the middle of it
+    for _ in range(2 if order.order_id else 1):
+        connection = connect(run)
+        if connection is None:
+            return None
+        with connection:
+            try:
+                return _converse(connection, order)
+            except TimeoutError as problem:
+                raise WorldError(
+                    f"the dispatcher of run {run.run_id} does not answer; look at it, then try again"
+                ) from problem
+            except OSError:
+                continue  # the connection has broken, or the dispatcher has ended: asking again tells which
+    return None
 
 
-def _connect(run: RunDir) -> socket.socket | None:
+def connect(run: RunDir) -> socket.socket | None:
+    """A connection to whoever answers for a run, with ``ANSWER_SECS`` for each step; ``None`` if nobody does."""
     for place in dict.fromkeys(places(run, os.environ.get("XDG_RUNTIME_DIR", ""))):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(ANSWER_SECS)
@@ -81,6 +85,11 @@ def _connect(run: RunDir) -> socket.socket | None:
 
 
 def _converse(connection: socket.socket, order: wire.Op) -> Event | None:
+    """What is answered; ``None`` if the run says that it ends.
+
+    Raises:
+        ConnectionError: The connection has ended before the answer.
+    """
     connection.sendall(
         wire.encode_op(wire.Hello(client_version=CLIENT, capabilities=(wire.SEVERAL,))) + wire.encode_op(order)
     )
@@ -92,4 +101,4 @@ def _converse(connection: socket.socket, order: wire.Op) -> Event | None:
                 raise WorldError("what answers on the run's control socket is no Pitboss")
             if event["event"] in wanted:
                 return None if event.get("code") == "unavailable" else event
-    return None
+    raise ConnectionError("the connection ended before the answer")

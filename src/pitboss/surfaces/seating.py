@@ -7,10 +7,8 @@ import sys
 import msgspec
 
 from pitboss.errors import OperatorError
-from pitboss.journal.rundir import RunDir
 from pitboss.model.run import ActorId
-from pitboss.surfaces import operator
-from pitboss.surfaces.client import Run
+from pitboss.surfaces.client import Run, RunClient
 from pitboss.wire.control import GiveSeat
 from pitboss.wire.mcp import SERVER_NAME
 
@@ -26,7 +24,7 @@ def entry(run: Run, actor: ActorId) -> str:
     Raises:
         OperatorError: The run does not live, or gives no seat beside this actor.
     """
-    event = operator.tell(RunDir(run.path), GiveSeat(actor_id=actor))
+    event = RunClient(run.path).order(GiveSeat(actor_id=actor))
     if event is None:
         raise OperatorError(f"no dispatcher answers for run {run.path.name}: a seat can be had in a live run only")
     if event["event"] != "op_acked":

@@ -26,6 +26,7 @@ class Eyes(TypedDict):
     on_open: Callable[[RunView], None]
     on_view: Callable[[RunView], None]
     on_warning: Callable[[str], None]
+    on_note: Callable[[str], None]
 
 
 def watch(work: Callable[[Eyes], int]) -> tuple[int, RunView | None]:
@@ -39,13 +40,17 @@ def watch(work: Callable[[Eyes], int]) -> tuple[int, RunView | None]:
         newest[:] = [view]
         watcher.see(view)
 
+    def note(text: str) -> None:
+        if not is_quiet():
+            watcher.say(text)
+
     def opened(view: RunView) -> None:
         if not is_quiet():
             watcher.say(opening_line(view))
         see(view)
 
     try:
-        code = work({"on_open": opened, "on_view": see, "on_warning": watcher.say})
+        code = work({"on_open": opened, "on_view": see, "on_warning": watcher.say, "on_note": note})
     finally:
         trouble = watcher.close()
     if trouble is not None:

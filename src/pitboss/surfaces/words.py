@@ -11,7 +11,7 @@ import shlex
 import shutil
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +28,7 @@ __all__ = [
     "clean",
     "clock",
     "compact",
+    "counts",
     "duration",
     "elapsed",
     "fit",
@@ -36,6 +37,7 @@ __all__ = [
     "moment",
     "money",
     "name",
+    "name_of",
     "plural",
     "program",
     "renamed",
@@ -167,6 +169,27 @@ def workers(layer: LayerView) -> str:
     if layer.max_workers is None:
         return plural(layer.live_workers, "worker")
     return f"{layer.live_workers} of {plural(layer.max_workers, 'worker')}"
+
+
+def counts(view: RunView) -> Iterator[tuple[int, str]]:
+    """How many actors run, wait and have ended how; each with how soon it may be left out, the highest first.
+
+    The text is empty where there is none.
+    """
+    queued, settled = view.count(Phase.QUEUED), view.count(Phase.SETTLED)
+    tidying = view.count(Phase.TIDYING)  # its slot is free already: not counted against the cap
+    yield 1, f"{len(view.actors) - queued - settled - tidying} running"
+    yield 4, f"{tidying} tidying" if tidying else ""
+    yield 3, f"{queued} queued" if queued else ""
+    yield 1, f"{view.succeeded} done"
+    yield 1, f"{view.failed} failed" if view.failed else ""
+    cancelled = settled - view.succeeded - view.failed
+    yield 2, f"{cancelled} cancelled" if cancelled else ""
+
+
+def name_of(view: RunView) -> str:
+    """What a run is called: its name, else its id."""
+    return clean(view.name or view.run_id)
 
 
 def moment(at: float) -> str:

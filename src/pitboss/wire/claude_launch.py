@@ -153,5 +153,6 @@ def environment(session: Session, inherited: Mapping[str, str], *, is_root: bool
     if is_root:
         defaults["IS_SANDBOX"] = "1"
     marks = {"PITBOSS_COOKIE": session.cookie, "PITBOSS_RUN_ID": session.cookie.partition("/")[0]}
-    kept = {name: value for name, value in inherited.items() if name not in _NESTED}
+    secrets = "PITBOSS_NOTIFY_"  # what messages are sent and signed with is not for agents
+    kept = {name: value for name, value in inherited.items() if name not in _NESTED and not name.startswith(secrets)}
     return kept | defaults | session.env | marks

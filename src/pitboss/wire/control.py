@@ -19,6 +19,7 @@ __all__ = [
     "LONGEST_LINE",
     "SEVERAL",
     "AboutActor",
+    "AboutOne",
     "Approve",
     "CancelRun",
     "CancelWorker",
@@ -61,7 +62,9 @@ class _Op(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", omit_defaul
     """Ours: what its giver knows it by; given again under this id, it is answered again and not carried out again."""
 
 
-class _AboutActor(_Op, frozen=True, kw_only=True):
+class AboutOne(_Op, frozen=True, kw_only=True):
+    """Base of all ops about one actor."""
+
     task_id: str
 
 
@@ -73,7 +76,7 @@ class Hello(_Op, frozen=True, kw_only=True, tag="hello"):
     """Ours: what the client can do; ``several``."""
 
 
-class CancelWorker(_AboutActor, frozen=True, kw_only=True, tag="cancel_worker"):
+class CancelWorker(AboutOne, frozen=True, kw_only=True, tag="cancel_worker"):
     """Ends an actor, whichever, and everyone below it."""
 
     reason: str = ""
@@ -85,19 +88,19 @@ class CancelRun(_Op, frozen=True, kw_only=True, tag="cancel_run"):
     reason: str = ""
 
 
-class PauseWorker(_AboutActor, frozen=True, kw_only=True, tag="pause_worker"):
+class PauseWorker(AboutOne, frozen=True, kw_only=True, tag="pause_worker"):
     """Has an actor stand still."""
 
     mode: Literal["cancel", "freeze"] = "cancel"
 
 
-class ContinueWorker(_AboutActor, frozen=True, kw_only=True, tag="continue_worker"):
+class ContinueWorker(AboutOne, frozen=True, kw_only=True, tag="continue_worker"):
     """Lets an actor go on."""
 
     prompt: str = "continue"
 
 
-class RepromptWorker(_AboutActor, frozen=True, kw_only=True, tag="reprompt_worker"):
+class RepromptWorker(AboutOne, frozen=True, kw_only=True, tag="reprompt_worker"):
     """Gives an actor another direction."""
 
     prompt: str
@@ -157,13 +160,13 @@ class GiveSeat(_Op, frozen=True, kw_only=True, tag="give_seat"):
     actor_id: str
 
 
-class NoteWorker(_AboutActor, frozen=True, kw_only=True, tag="note_worker"):
+class NoteWorker(AboutOne, frozen=True, kw_only=True, tag="note_worker"):
     """Ours: tells an actor something without interrupting it."""
 
     text: str
 
 
-class SetModel(_AboutActor, frozen=True, kw_only=True, tag="set_model"):
+class SetModel(AboutOne, frozen=True, kw_only=True, tag="set_model"):
     """Ours: has an actor go on with another model."""
 
     model: str

@@ -203,7 +203,12 @@ def sublead_spawned(name: ActorId, budget_usd: float | None, max_workers: int | 
 
 
 def sublead_terminated(name: ActorId, ending: Mapping[str, object]) -> bytes:
-    """A sub-lead has ended, and everyone below it; ``ending`` as ``wait_actor`` tells it."""
+    """A sub-lead has ended, and everyone below it.
+
+    Args:
+        name: Its id.
+        ending: How, as ``wait_actor`` tells it: ``spent_usd``, ``unspent_usd``, ``outcome``.
+    """
     told = {key: ending[key] for key in ("spent_usd", "unspent_usd", "outcome")}
     return encode({"event": "sublead_terminated", "sublead_id": name, **told})
 

@@ -26,7 +26,7 @@ from pitboss.model.run import ActorId
 from pitboss.model.views import ActorView, RunView
 from pitboss.wire.scalars import to_json
 
-__all__ = ["apply", "encode_delta", "encode_snapshot"]
+__all__ = ["apply", "encode_delta", "encode_snapshot", "subscription"]
 
 _APART = frozenset({"actors", "cursor"})
 """Fields of a run that a delta tells in a way of their own."""
@@ -34,6 +34,22 @@ _APART = frozenset({"actors", "cursor"})
 _FIELDS = {field.name: field.type for field in msgspec.structs.fields(RunView) if field.name not in _APART}
 
 _T = TypeVar("_T")
+
+
+def subscription(client: str, view: RunView | None, epoch: str, every_ms: int) -> bytes:
+    """What a client says to be shown a run: its hello and its order, a line each.
+
+    Args:
+        client: What it calls itself.
+        view: What it was shown last, if it was shown something.
+        epoch: Of the dispatcher that has shown it; empty if none has.
+        every_ms: Least time between two events that it wants, in milliseconds.
+    """
+    order: dict[str, object] = {"op": "subscribe", "every_ms": every_ms}
+    if view is not None and epoch:
+        order |= {"cursor": view.cursor, "epoch": epoch}
+    hello = {"op": "hello", "client_version": client, "capabilities": ["several"]}
+    return to_json(hello) + b"\n" + to_json(order) + b"\n"
 
 
 def encode_snapshot(view: RunView, epoch: str) -> bytes:

@@ -1,7 +1,6 @@
 """Commands that step into a run at work: answers for those who ask first, and seats for MCP clients.
 
-A live run is told over its socket, one that nobody is at work on through ``upkeep``, which is imported when it is
-needed. Called by ``cli``.
+How an answer reaches the run is in ``giving``. Called by ``cli``.
 """
 
 from __future__ import annotations
@@ -10,19 +9,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pitboss.surfaces.commands.options import json_option, run_argument, runs_option
-from pitboss.surfaces.faults import is_quiet, voice
+from pitboss.surfaces.commands.options import (
+    actor_argument,
+    answer_json_option,
+    json_option,
+    request_argument,
+    run_argument,
+    run_named_argument,
+    runs_option,
+)
+from pitboss.surfaces.faults import voice
 from pitboss.surfaces.outlet import stdout
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pitboss.model.answers import Answer, Refused
     from pitboss.wire.control import Approve
 
-__all__ = ["approvals", "mcp_bridge", "seat"]
-
-_request_argument = click.argument("request")
+__all__ = ["approvals", "approve", "mcp_bridge", "reject", "seat"]
 
 
 @click.group()
@@ -55,66 +57,79 @@ def list_approvals(run: str, run_dir: str | None, as_json: bool) -> None:  # noq
         stdout().line("\n".join(answering.list_lines(found, now=time.time(), runs_dir=run_dir)))
 
 
-@approvals.command()
-@click.argument("run")
-@_request_argument
+@click.command()
+@run_named_argument
+@request_argument
 @click.option("--comment", metavar="TEXT", help="Something to tell the one who asks.")
 @click.option("--edit", metavar="TEXT", help="Approve this instead of what it said it would do.")
 @runs_option
+@answer_json_option
 @voice
-def approve(run: str, request: str, comment: str | None, edit: str | None, run_dir: str | None) -> None:
+def approve(
+    run: str,
+    request: str,
+    comment: str | None,
+    edit: str | None,
+    run_dir: str | None,
+    as_json: bool,  # noqa: FBT001 - click hands options over like this
+) -> None:
     """Let an actor do what it asks for.
 
     REQUEST is the id of a request or the beginning of one, with or without `req-`.
     """
-    _answer(run, request, run_dir, approved=True, comment=comment, edited_summary=edit)
+    from pitboss.wire.control import Approve
+
+    op = Approve(request_id=request, approved=True, comment=comment, edited_summary=edit)
+    _answer(run, op, run_dir, as_json=as_json)
 
 
-@approvals.command()
-@click.argument("run")
-@_request_argument
+@click.command()
+@run_named_argument
+@request_argument
 @click.option("--reason", metavar="TEXT", help="Why not, and what to do instead; the one who asks is told.")
+@click.option("--comment", metavar="TEXT", help="Something else to tell the one who asks.")
 @runs_option
+@answer_json_option
 @voice
-def reject(run: str, request: str, reason: str | None, run_dir: str | None) -> None:
+def reject(
+    run: str,
+    request: str,
+    reason: str | None,
+    comment: str | None,
+    run_dir: str | None,
+    as_json: bool,  # noqa: FBT001 - click hands options over like this
+) -> None:
     """Refuse an actor what it asks for.
 
     REQUEST is the id of a request or the beginning of one, with or without `req-`.
     """
-    _answer(run, request, run_dir, approved=False, reason=reason)
-
-
-def _answer(
-    run: str,
-    request: str,
-    run_dir: str | None,
-    *,
-    approved: bool,
-    comment: str | None = None,
-    edited_summary: str | None = None,
-    reason: str | None = None,
-) -> None:
-    from pitboss.surfaces import answering, client
     from pitboss.wire.control import Approve
 
+    op = Approve(request_id=request, approved=False, comment=comment, reason=reason)
+    _answer(run, op, run_dir, as_json=as_json)
+
+
+approvals.add_command(approve)
+approvals.add_command(reject)
+
+
+def _answer(run: str, op: Approve, run_dir: str | None, *, as_json: bool) -> None:
+    """Give an answer to the request that goes by the name in ``op``."""
+    from msgspec.structs import replace
+
+    from pitboss.surfaces import answering, client
+    from pitboss.surfaces.commands import giving
+
     found = client.open_run(client.base(run_dir), run)
-    name = answering.find_request(found, request)
-    order = Approve(request_id=name, approved=approved, comment=comment, edited_summary=edited_summary, reason=reason)
-    done = answering.answer(found, order, _in_journal)
-    if not is_quiet():
-        stdout().line(done)
-
-
-def _in_journal(path: Path, order: Approve) -> Answer | Refused:
-    from pitboss import upkeep
-    from pitboss.wire.control import order_of
-
-    return upkeep.leave_order(path, order_of(order), order.order_id)
+    named = replace(op, request_id=answering.find_request(found, op.request_id))
+    if hindrance := answering.hindrance(found, named.request_id):
+        giving.refuse(found, named, hindrance, runs_dir=run_dir, as_json=as_json)
+    giving.carry_out(found, named, runs_dir=run_dir, as_json=as_json)
 
 
 @click.command()
-@click.argument("run")
-@click.argument("actor")
+@run_named_argument
+@actor_argument
 @runs_option
 @voice
 def seat(run: str, actor: str, run_dir: str | None) -> None:

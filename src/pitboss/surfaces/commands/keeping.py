@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from pitboss.surfaces.commands.options import json_option, runs_option
+from pitboss.surfaces.commands.options import actor_argument, json_option, run_named_argument, runs_option
 from pitboss.surfaces.faults import voice
 from pitboss.surfaces.outlet import stdout
 
@@ -18,8 +18,8 @@ __all__ = ["prune", "restore"]
 
 
 @click.command()
-@click.argument("run")
-@click.argument("actor")
+@run_named_argument
+@actor_argument
 @click.option("--into", metavar="DIR", type=click.Path(), help="Make a worktree with it there; a new or empty folder.")
 @click.option("--branch", metavar="NAME", help="Put a new branch at its commit instead.")
 @runs_option

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pitboss.surfaces.commands.options import json_option, run_argument, runs_option
+from pitboss.surfaces.commands.options import (
+    actor_argument,
+    complete_actors,
+    complete_runs,
+    json_option,
+    run_argument,
+    run_named_argument,
+    runs_option,
+)
 from pitboss.surfaces.faults import is_quiet, voice
 from pitboss.surfaces.outlet import stderr, stdout
 
 if TYPE_CHECKING:
     from pitboss.surfaces.client import Run
 
-__all__ = ["attach", "diff", "list_runs", "status", "why"]
+__all__ = ["attach", "diff", "list_runs", "status", "watch", "why"]
 
 
 @click.command()
@@ -28,8 +36,9 @@ __all__ = ["attach", "diff", "list_runs", "status", "why"]
 def status(run: str, run_dir: str | None, as_json: bool, full: bool) -> None:  # noqa: FBT001 - as click hands them over
     """Show where every task of a run stands, whether it is live, ended or was cut short.
 
-    RUN is an id, the beginning of one, or `latest`, which is the default. Of a run with a lead, everyone stands below
-    whoever leads them, and the money, caps and store of each layer are told too.
+    RUN is an id, the beginning of one, or `latest`, which is the default. What needs you comes first: approvals that
+    wait, and who waits behind them; agents gone silent; failures; a budget, an API or a disk near its end. Of a run
+    with a lead, everyone stands below whoever leads them, and the money, caps and store of each layer are told too.
     """
     import time
 
@@ -39,14 +48,18 @@ def status(run: str, run_dir: str | None, as_json: bool, full: bool) -> None:  #
         raise click.UsageError("--full adds to --json; give both")
     found = client.open_run(client.base(run_dir), run)
     _warn_of_damage(found)
-    out = stdout()
-    if as_json:
-        out.line(client.run_json(found) if full else client.records_json(found))
+    out, now = stdout(), time.time()
+    if as_json and not full:
+        out.line(client.records_json(found))
         return
-    for line in notice.notice_lines(found, run_dir):
+    needs = notice.needs(found.view, found.state, now)
+    if as_json:
+        out.line(client.run_json(found, needs))
+        return
+    for line in notice.notice_lines(needs, found.view, now=now, runs_dir=run_dir):
         out.line(line)
     width = _width() if out.isatty() else None
-    out.line("\n".join(render.status_lines(found.view, state=found.state, now=time.time(), width=width)))
+    out.line("\n".join(render.status_lines(found.view, state=found.state, now=now, width=width)))
 
 
 @click.command("list")
@@ -72,8 +85,35 @@ def list_runs(active: bool, run_dir: str | None, as_json: bool) -> None:  # noqa
 
 
 @click.command()
-@click.argument("run")
-@click.argument("task")
+@run_argument
+@runs_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per change.")
+@click.option("--once", is_flag=True, help="Print how the run stands in one line, for a status bar, and end.")
+@click.option("--bell", is_flag=True, help="Ring the terminal's bell when something newly needs a person.")
+@click.option("--notify", is_flag=True, help="Have the terminal notify then, by OSC 9 or OSC 777.")
+@voice
+def watch(run: str, run_dir: str | None, as_json: bool, once: bool, bell: bool, notify: bool) -> None:  # noqa: FBT001 - click
+    """Print one line per change of a run, until it has ended.
+
+    RUN is an id, the beginning of one, or `latest`, which is the default. The first line says how the run stands, the
+    next what needs you; then one line, with the time in UTC, for each actor that starts, stands still or settles, each
+    approval that is asked or answered, and each trouble. A run that is resumed within seconds is watched on.
+
+    Exit code: 0 if the run ended well, 1 if it did not or was cut off, 130 after Ctrl-C, which ends the watching only.
+    """
+    from pitboss.surfaces import client, spectator
+
+    with client.RunClient.open(client.base(run_dir), run) as seen:
+        if once:
+            stdout().line(spectator.glance(seen, as_json=as_json))
+            return
+        call = spectator.Call(stderr() if stderr().isatty() else stdout(), bell=bell, notify=notify)
+        click.get_current_context().exit(spectator.watch(seen, stdout(), call, as_json=as_json))
+
+
+@click.command()
+@run_named_argument
+@click.argument("task", shell_complete=complete_actors)
 @click.option("--raw", is_flag=True, help="Print the log's own lines.")
 @click.option("--stderr", "errors", is_flag=True, help="Follow what its process complains about instead.")
 @click.option(
@@ -94,14 +134,15 @@ def attach(run: str, task: str, raw: bool, errors: bool, lines: int, run_dir: st
     """
     from pitboss.surfaces import activity, client
 
-    found = client.open_run(client.base(run_dir), run)
+    seen = client.RunClient.open(client.base(run_dir), run)
+    found = seen.look()
     actor = client.find_actor(found, task)
     path = client.log_path(found, actor, stderr=errors)
     out, err = stdout(), stderr()
     if not is_quiet():
         err.line(f"pitboss attach: following {path} (Ctrl-C to exit)")
     show = activity.plain(careful=out.isatty()) if raw or errors else activity.render
-    watch = client.TaskWatch(found, actor)
+    watch = client.TaskWatch(seen, actor)
     try:
         for line in activity.follow(activity.Tail(path, show), lines=lines, ended=watch.ended):
             out.line(line)
@@ -114,8 +155,8 @@ def attach(run: str, task: str, raw: bool, errors: bool, lines: int, run_dir: st
 
 
 @click.command()
-@click.argument("run")
-@click.argument("actor")
+@run_named_argument
+@actor_argument
 @runs_option
 @json_option
 @voice
@@ -138,8 +179,8 @@ def why(run: str, actor: str, run_dir: str | None, as_json: bool) -> None:  # no
 
 
 @click.command()
-@click.argument("run_a")
-@click.argument("run_b")
+@click.argument("run_a", shell_complete=complete_runs)
+@click.argument("run_b", shell_complete=complete_runs)
 @runs_option
 @json_option
 @voice

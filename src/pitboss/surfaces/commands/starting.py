@@ -245,7 +245,13 @@ def resume(run: str, scope: ResumeScope | None, fresh: tuple[str, ...], run_dir:
             eyes["on_open"](view)
 
         return compose.resume(
-            found.path, scope=scope, fresh=again, on_open=opened, on_view=eyes["on_view"], on_warning=eyes["on_warning"]
+            found.path,
+            scope=scope,
+            fresh=again,
+            on_open=opened,
+            on_view=eyes["on_view"],
+            on_warning=eyes["on_warning"],
+            on_note=eyes["on_note"],
         )
 
     code, _ = watch(work)
@@ -273,6 +279,7 @@ def _carry_out(loaded: Loaded, *, run_dir: str | None, model_url: str | None = N
             on_open=opened,
             on_view=eyes["on_view"],
             on_warning=eyes["on_warning"],
+            on_note=eyes["on_note"],
         )
 
     return watch(work)

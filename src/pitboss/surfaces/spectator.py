@@ -1,0 +1,128 @@
+"""Watching a run line by line: what happens is printed as it does, and a person is called when one is needed.
+
+For terminals, tmux bars and CI logs alike; what there is to say is ``changes``'. Called by ``commands``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from pitboss.core.attention import Need
+from pitboss.model.views import RunView
+from pitboss.surfaces import bells, changes, notice, words
+from pitboss.surfaces.client import RunClient
+from pitboss.surfaces.outlet import Outlet
+
+__all__ = ["Call", "glance", "watch"]
+
+PATIENCE_SECS = 10.0
+"""So long a run that is cut off under our eyes may take to be resumed, and be watched on."""
+
+
+class Call:
+    """How a person is called: not at all, unless asked for."""
+
+    def __init__(
+        self, out: Outlet, *, bell: bool = False, notify: bool = False, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        """Prepare to call.
+
+        Args:
+            out: The terminal; where it is none, nobody is called: the bytes would only spoil a file.
+            bell: Ring its bell.
+            notify: Have it notify.
+            environ: The environment, by which the terminal is known.
+        """
+        self._out = out
+        self._bell = bell
+        self._notify = notify
+        self._environ = environ
+
+    def about(self, needs: Sequence[Need], view: RunView, now: float) -> None:
+        """Say that these are new; once for all of them."""
+        if not needs or not self._out.isatty():
+            return
+        more = f", and {len(needs) - 1} more" if len(needs) > 1 else ""
+        text = notice.need_line(needs[0], view, now=now) + more
+        said = bells.notification(words.name_of(view), text, self._environ) if self._notify else ""
+        self._out.write(said + bells.BELL * self._bell)
+
+
+def watch(
+    seen: RunClient, out: Outlet, call: Call, *, as_json: bool = False, clock: Callable[[], float] = time.time
+) -> int:
+    """Print what happens to a run until it has ended, or nobody is at work on it, or nobody reads.
+
+    Args:
+        seen: The run.
+        out: Where the lines go.
+        call: How a person is called.
+        as_json: One JSON object per change.
+        clock: What time it is.
+
+    Returns:
+        0 if the run ended well, or nobody reads any more; 1 if it did not end well, or was cut off.
+
+    Raises:
+        WorldError: What is there of the run cannot be read.
+    """
+    last: RunView | None = None
+    needs: Sequence[Need] = ()
+    # Asked before the first view comes: one who ends right behind a view has not cut off what that shows.
+    live = seen.is_at_work()
+    for view in seen.follow(patience_secs=PATIENCE_SECS):
+        now = clock()
+        present = notice.needs(view, "running" if live or last else seen.state_of(view), now)
+        told = changes.changes(last, view, needs, present, now) if last else changes.tune_in(view, present, now)
+        for change in told:
+            out.line(_json(change) if as_json else changes.change_line(change))
+        if out.gone:
+            return 0
+        call.about(changes.newly_needed(needs, present), view, now)
+        last, needs = view, present
+    if last is None:
+        return 1
+    if not last.ended_at and all(need.kind != "cut_off" for need in needs) and seen.state_of(last) == "interrupted":
+        lost = changes.cut_off(last, clock())
+        out.line(_json(lost) if as_json else changes.change_line(lost))
+    return 0 if _went_well(seen, last) else 1
+
+
+def glance(seen: RunClient, *, as_json: bool = False, clock: Callable[[], float] = time.time) -> str:
+    """How a run stands, in one line.
+
+    Raises:
+        WorldError: What is there of the run cannot be read.
+    """
+    run, now = seen.look(), clock()
+    needs = notice.needs(run.view, run.state, now)
+    if not as_json:
+        return changes.summary_line(run.view, needs, now)
+    view = run.view
+    shape = {
+        "run_id": view.run_id,
+        "name": view.name,
+        "state": run.state,
+        "actors": len(view.actors),
+        "succeeded": view.succeeded,
+        "failed": view.failed,
+        "spent_usd": view.spent_usd,
+        "budget_usd": view.budget_usd,
+        "attention": [notice.need_shape(need, view) for need in needs],
+    }
+    return msgspec.json.encode(shape).decode()
+
+
+def _json(change: changes.Change) -> str:
+    return msgspec.json.encode(change).decode()
+
+
+def _went_well(seen: RunClient, view: RunView) -> bool:
+    if view.exit_code is not None:
+        return view.exit_code == 0
+    # Of a run of 0.9 no exit code was kept.
+    return seen.state_of(view) == "complete" and not view.failed and not view.was_interrupted

@@ -1,0 +1,136 @@
+"""Telling others about a run: awaited at its end, sent once after a crash, never lost when nobody listens."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+
+from support.pit import Pit, Run
+from support.receivers import OK, Answer, Receiver, receiver, status
+
+pytestmark = pytest.mark.slow
+
+LONG = [{"delay": 60}, {"text": "late"}]
+
+
+@pytest.fixture
+def parent(pit: Pit) -> Iterator[Receiver]:
+    """Whoever started the dispatcher, and wants to be told."""
+    with receiver() as one:
+        pit.env["PITBOSS_PARENT_NOTIFY_URL"] = one.url
+        yield one
+
+
+def outcomes(run: Run) -> list[tuple[object, object]]:
+    """Every line of ``notifications.jsonl``: what of which event."""
+    lines = [json.loads(line) for line in (run.path / "notifications.jsonl").read_text().splitlines()]
+    return [(line["kind"], line["event_kind"]) for line in lines]
+
+
+def everything(run: Run) -> str:
+    """All that a run leaves on disk, but its repository."""
+    return "".join(path.read_text(errors="replace") for path in run.path.rglob("*") if path.is_file())
+
+
+def hold(*_: object) -> None:
+    """Take a request, and never answer: until the other side has enough."""
+    (peer,) = _
+    peer.recv(1)  # type: ignore[attr-defined]
+
+
+def test_the_end_of_a_run_is_told_before_the_command_ends(pit: Pit, parent: Receiver) -> None:
+    ended = pit.dispatch(pit.manifest({"a": "go"}))
+
+    assert (0, ["run_dispatched", "run_finished"]) == (ended.code, parent.kinds)
+    event = cast("dict[str, object]", parent.heard[-1].json["event"])
+    assert {"outcome": "success", "tasks_total": 1, "tasks_failed": 0}.items() <= event.items()
+    assert {"source": pit.run.path.name, "severity": "info"}.items() <= parent.heard[-1].json.items()
+    assert [("notification_delivered", kind) for kind in parent.kinds] == outcomes(pit.run)
+    assert not (pit.run.path / "notifications.due").exists()
+
+
+def test_no_secret_of_a_sink_reaches_the_disk_the_terminal_or_an_agent(pit: Pit) -> None:
+    with receiver(status(500), status(500), OK) as one:
+        pit.env |= {"PITBOSS_NOTIFY_KEY": "k3y-itself", "PITBOSS_NOTIFY_PATH": "p4th-itself"}
+        steps = [{"tool": "Bash", "input": {"command": "env > seen.txt"}}, {"text": "done"}]
+        manifest = pit.manifest({"a": {"prompt": steps, "use_worktree": False}})
+        manifest.write_text(
+            manifest.read_text()
+            + f"""
+[[notification]]
+kind = "webhook"
+url = "http://127.0.0.1:{one.port}/${{PITBOSS_NOTIFY_PATH}}"
+headers = {{ Authorization = "Bearer ${{PITBOSS_NOTIFY_KEY}}" }}
+secret = "${{PITBOSS_NOTIFY_KEY}}"
+allow_private = true
+"""
+        )
+        ended = pit.dispatch(manifest)
+
+    assert (0, "Bearer k3y-itself") == (ended.code, one.heard[-1].headers["authorization"])
+    assert one.heard[-1].line.startswith("POST /p4th-itself ")
+    left = everything(pit.run) + ended.out + ended.err + (pit.repo / "seen.txt").read_text()
+    assert "${PITBOSS_NOTIFY_PATH}" in left
+    assert "itself" not in left
+
+
+def test_lifecycle_notify_is_told_too_and_a_nested_run_names_its_parent(pit: Pit, parent: Receiver) -> None:
+    with receiver() as one:
+        pit.env["PITBOSS_RUN_ID"] = "the-outer-run"
+        manifest = pit.manifest({"a": "go"})
+        sink = f'{{ kind = "slack", url = "http://127.0.0.1:{one.port}/", allow_private = true }}'
+        manifest.write_text(manifest.read_text() + f"\n[lifecycle]\nsurvive_parent = true\nnotify = {sink}\n")
+        ended = pit.dispatch(manifest)
+
+    assert (0, 2) == (ended.code, len(one.heard))
+    assert "Pitboss run dispatched" in one.heard[0].body.decode()
+    event = cast("dict[str, object]", parent.heard[0].json["event"])
+    assert {"parent_run_id": "the-outer-run", "survive_parent": True}.items() <= event.items()
+
+
+def test_a_log_sink_speaks_on_standard_error_unless_it_is_to_be_quiet(pit: Pit) -> None:
+    manifest = pit.manifest({"a": "go"})
+    manifest.write_text(manifest.read_text() + '\n[[notification]]\nkind = "log"\nevents = ["run_finished"]\n')
+
+    ended, quiet = pit.dispatch(manifest), pit.pitboss("-q", "dispatch", str(manifest), "--run-dir", str(pit.runs))
+
+    (line,) = [line for line in ended.err.splitlines() if line.startswith("notification emitted")]
+    assert "run_finished" == json.loads(line.partition("envelope=")[2])["event"]["kind"]
+    assert "notification emitted" not in quiet.err
+
+
+def test_a_run_cut_off_before_a_delivery_sends_it_once_when_it_is_resumed(pit: Pit, parent: Receiver) -> None:
+    parent.answers[:] = cast("list[Answer]", [hold])
+    process = pit.dispatching(pit.manifest({"a": LONG}))
+    pit.until(lambda run: run.told("SessionOpened"))
+    parent.until(1)
+    process.kill()
+    process.communicate()
+    assert [] == pit.run.told("NoticeSettled")
+    parent.heard.clear()
+    parent.answers[:] = [OK]
+
+    resuming = pit.start("resume", "--run-dir", str(pit.runs))
+    pit.until(lambda run: len(run.told("SessionOpened")) == 2)
+    resuming.send_signal(signal.SIGTERM)
+    ended = pit.finish(resuming)
+
+    assert (130, ["run_dispatched", "run_resumed", "run_stopped", "run_finished"]) == (ended.code, parent.kinds)
+    keys = [str(heard.json["dedup_key"]) for heard in parent.heard]
+    assert len(keys) == len(set(keys))
+
+
+def test_a_second_interrupt_ends_the_waiting_for_a_receiver_that_does_not_answer(pit: Pit, parent: Receiver) -> None:
+    parent.answers[:] = cast("list[Answer]", [hold])
+    process = pit.dispatching(pit.manifest({"a": "go"}))
+    pit.until(lambda run: run.told("RunEnded"))
+    process.send_signal(signal.SIGINT)
+    ended = pit.finish(process, timeout=10.0)
+
+    assert (0, "not delivered to parent-notify: run_finished" in ended.err) == (ended.code, True)
+    assert ("notification_failed", "run_finished") in outcomes(pit.run)
+    assert (pit.run.path / "notifications.due").exists()
