@@ -7,6 +7,7 @@ against the state as well: what really runs is what is believed to run, and ever
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -32,6 +33,7 @@ from pitboss.model.run import (
     Usage,
 )
 from pitboss.testing.doubles import Story, a_run, a_task, replay
+from support.orders import any_order, check_order
 
 FAILURES = st.sampled_from(
     [
@@ -59,6 +61,10 @@ class World(RuleBasedStateMachine):
         self.tidying: dict[ActorId, e.TidyWorktree] = {}
         self.ever_started: set[tuple[str, int]] = set()
         self.cost: dict[ActorId, float] = {}
+        self.frozen: set[ActorId] = set()
+        self.most = 0
+        """The highest cap so far: whoever is at work when it is lowered stays."""
+        self.ordered = 0
         self.fresh: set[ActorId] = set()
         """Who is to begin again from the start, and has not got the worktree for it."""
 
@@ -143,6 +149,16 @@ class World(RuleBasedStateMachine):
                     assert not made.foreign, "a worktree that was not taken over was put away"
                     assert effect.actor not in self.running, "a worktree was taken from a living actor"
                     self.tidying[effect.actor] = effect
+                case e.Freeze(actor=who):
+                    assert who in self.running
+                    assert who not in self.frozen, "frozen twice"
+                    self.frozen.add(who)
+                case e.Thaw(actor=who):
+                    assert who in self.frozen, "thawed, but it was not frozen"
+                    self.frozen.discard(who)
+                case e.Tell(actor=who) | e.Interrupt(actor=who):
+                    assert who in self.running, f"{effect} reaches nobody"
+                    assert who not in self.frozen, "told while it cannot hear"
                 case _:
                     pass
         self.seen = len(self.story.effects)
@@ -224,6 +240,7 @@ class World(RuleBasedStateMachine):
 
     def end_process(self, who: ActorId, failure: Failure | None, proven: bool) -> None:
         attempt = self.running.pop(who).session.attempt
+        self.frozen.discard(who)
         certificate = Certificate(exit_code=0 if failure is None else 1, cookie_empty=proven)
         usage = self.state.actors[who].usage
         self.give(
@@ -268,7 +285,28 @@ class World(RuleBasedStateMachine):
         self.story.after(secs)
         self.take_effects()
 
-    @rule(order=st.sampled_from(["ctrl-c", "drain", "stop"]), really=st.integers(0, 5))
+    @rule(data=st.data(), many=st.integers(1, 3))
+    def an_operator_gives_any_order(self, data: st.DataObject, many: int) -> None:
+        for _ in range(many):
+            self.order(data.draw(any_order(self.state)))
+
+    @rule(data=st.data())
+    def an_operator_lets_one_go_on(self, data: st.DataObject) -> None:
+        if standing := self.standing():
+            self.order(o.ContinueActor(actor=data.draw(st.sampled_from(standing))))
+
+    def standing(self) -> list[ActorId]:
+        return [who for who, actor in self.state.actors.items() if actor.phase in {Phase.PAUSED, Phase.FROZEN}]
+
+    def order(self, order: o.AnyOrder) -> None:
+        self.ordered += 1
+        if self.state.exit_code is None:
+            signal = s.OrderGiven(at=self.at, order=order, order_id=str(self.ordered), reply_to="r")
+            self.give(signal)
+            if self.state.exit_code is None:
+                check_order(self.story, signal)
+
+    @rule(order=st.sampled_from(["ctrl-c", "drain", "stop", "halt"]), really=st.integers(0, 5))
     def an_operator_orders(self, order: str, really: int) -> None:
         if really:  # most runs go on
             return
@@ -276,6 +314,7 @@ class World(RuleBasedStateMachine):
             "ctrl-c": s.Interrupted(at=self.at, by="SIGINT"),
             "drain": s.OrderGiven(at=self.at, order=o.DrainRun()),
             "stop": s.Stop(at=self.at, by="SIGTERM"),
+            "halt": s.OrderGiven(at=self.at, order=o.StopRun()),
         }
         self.give(orders[order])
 
@@ -295,6 +334,7 @@ class World(RuleBasedStateMachine):
         began = [who for who in self.state.actors if any(key[0] == who for key in self.ever_started)]
         for place in (self.preparing, self.spawning, self.running, self.tidying):
             place.clear()
+        self.frozen.clear()
         spent = {who: actor.all_cost_usd or 0.0 for who, actor in self.state.actors.items()}
         actors = [self.state.actors[who] for who in fresh]
         self.fresh |= {actor.spec.id for actor in actors if actor.attempt and actor.spec.use_worktree}
@@ -309,7 +349,10 @@ class World(RuleBasedStateMachine):
     def what_runs_is_what_is_believed_to_run(self) -> None:
         if self.state.run is None:
             return
-        assert len(self.running) + len(self.spawning) <= self.state.run.max_parallel + self.given_up()
+        self.most = max(self.most, self.state.run.max_parallel)
+        assert len(self.running) + len(self.spawning) <= self.most + self.given_up()
+        believed = {who for who, actor in self.state.actors.items() if actor.phase is Phase.FROZEN}
+        assert believed == {who for who in self.frozen if self.state.actors[who].phase in lifecycle.HAS_PROCESS}
         for who in self.preparing:
             assert self.state.actors[who].phase is Phase.PREPARING
 
@@ -334,8 +377,10 @@ class World(RuleBasedStateMachine):
             self.story.after(20.0)
             self.take_effects()
         assert self.state.exit_code is not None, f"the run does not end: {self.story.phases()}"
-        attempts = [(fact.actor, fact.attempt) for fact in self.story.told(f.ActorSettled)]
-        assert len(attempts) == len(set(attempts)), "an attempt settled twice"
+        for who in self.state.actors:
+            ends = [x for x in self.story.facts if isinstance(x, f.ActorSettled | f.ActorRequeued) and x.actor == who]
+            twice = [pair for pair in pairwise(ends) if all(isinstance(one, f.ActorSettled) for one in pair)]
+            assert not twice, f"{who} settled twice"
         assert list(self.state.order) == self.published(), "the public records are not those of the settled"
         end = self.story.asked(e.PublishRun)[-1]
         assert set(self.state.actors) == {*end.record.not_started, *(task.task_id for task in end.record.tasks)}

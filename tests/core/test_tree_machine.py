@@ -40,6 +40,7 @@ from pitboss.model.run import (
 )
 from pitboss.model.tree import CallId, ForLease
 from pitboss.testing.doubles import Story, a_task, a_tree, replay
+from support.orders import any_order, check_order
 
 FAILURES = st.sampled_from(
     [None] * 6 + [Failure(kind="rate_limit"), Failure(kind="auth_failure"), Failure(kind="process_died")]
@@ -119,6 +120,7 @@ def shared_calls() -> st.SearchStrategy[c.AnyCall]:
         st.builds(c.LeaseList),
         st.builds(c.RunLeaseAcquire, key=NAMES, ttl_secs=SECS.filter(bool), wait_secs=st.none() | SECS),
         st.builds(c.RunLeaseRelease, key=NAMES),
+        st.builds(c.RequestApproval, summary=st.just("may I?"), timeout_secs=st.none() | st.sampled_from([1, 60])),
     )
 
 
@@ -141,6 +143,7 @@ class World(RuleBasedStateMachine):
         self.views = Views()
         self.seen = 0
         self.made = 0
+        self.ordered = 0
         self.preparing: dict[ActorId, e.PrepareWorktree] = {}
         self.spawning: dict[ActorId, e.StartSession] = {}
         self.running: dict[ActorId, e.StartSession] = {}
@@ -354,7 +357,8 @@ class World(RuleBasedStateMachine):
         """Tokens while a turn runs: what they cost is estimated."""
         before = self.money[who, attempt]
         usage = before.usage + Usage(input=tokens)
-        usd = max(before.exact + prices.estimate(usage - before.exact_usage, before.model), before.usd)
+        model = self.state.actors[who].spec.model  # an order may have changed it
+        usd = max(before.exact + prices.estimate(usage - before.exact_usage, model), before.usd)
         if self.is_heard(who):
             self.money[who, attempt] = Spent(
                 model=before.model, usage=usage, exact_usage=before.exact_usage, exact=before.exact, usd=usd
@@ -546,7 +550,25 @@ class World(RuleBasedStateMachine):
         self.story.after(secs)
         self.take_effects()
 
-    @rule(order=st.sampled_from(["ctrl-c", "drain", "stop"]), really=st.integers(0, 19))
+    @rule(data=st.data(), many=st.integers(1, 3))
+    def an_operator_gives_any_order(self, data: st.DataObject, many: int) -> None:
+        for _ in range(many):
+            self.order(data.draw(any_order(self.state)))
+
+    @precondition(lambda self: self.standing())
+    @rule(data=st.data())
+    def an_operator_lets_one_go_on(self, data: st.DataObject) -> None:
+        self.order(o.ContinueActor(actor=data.draw(st.sampled_from(self.standing()))))
+
+    def order(self, order: o.AnyOrder) -> None:
+        self.ordered += 1
+        if self.state.exit_code is None:
+            signal = s.OrderGiven(at=self.at, order=order, order_id=str(self.ordered), reply_to="r")
+            self.give(signal)
+            if self.state.exit_code is None:
+                check_order(self.story, signal)
+
+    @rule(order=st.sampled_from(["ctrl-c", "drain", "stop", "halt", "the lead's end"]), really=st.integers(0, 19))
     def an_operator_orders(self, order: str, really: int) -> None:
         if really != 1:  # most runs go on
             return
@@ -554,6 +576,8 @@ class World(RuleBasedStateMachine):
             "ctrl-c": s.Interrupted(at=self.at, by="SIGINT"),
             "drain": s.OrderGiven(at=self.at, order=o.DrainRun()),
             "stop": s.Stop(at=self.at, by="SIGTERM"),
+            "halt": s.OrderGiven(at=self.at, order=o.StopRun()),
+            "the lead's end": s.OrderGiven(at=self.at, order=o.CancelActor(actor=ActorId("lead"))),
         }
         self.give(orders[order])
 
@@ -717,6 +741,8 @@ class World(RuleBasedStateMachine):
         for who in list(self.tidying):
             tidy = self.tidying.pop(who)
             self.give(s.WorktreeTidied(at=self.at, actor=who, attempt=tidy.attempt, removed=False))
+        for who in self.standing() if well else ():  # nobody else lets a lead go on
+            self.order(o.ContinueActor(actor=who))
 
 
 TestWorld = World.TestCase
