@@ -116,6 +116,16 @@ def test_a_failure_is_told_with_its_reason_also_of_a_run_that_has_ended() -> Non
     assert ["failed"] == kinds(replace(view, ended_at=NOW), live=False)
 
 
+def test_a_receiver_that_was_not_reached_is_named_also_of_a_run_that_has_ended() -> None:
+    view = replace(picture(settled("a")), ended_at=NOW, unreached=("slack",))
+    need = only(view)
+    assert ("unreached", "Not everything that was to be told reached slack", ("notify", RUN)) == (
+        need.kind,
+        need.text,
+        need.command,
+    )
+
+
 # --- the run as a whole -----------------------------------------------------------------------------------------------
 
 
@@ -185,4 +195,5 @@ def test_what_needs_a_person_is_in_order_told_apart_and_about_somebody_there(vie
 @given(sights.views)
 def test_a_run_that_has_ended_well_needs_nobody(view: RunView) -> None:
     actors = tuple(replace(one, phase=Phase.SETTLED, status=Status.SUCCESS) for one in view.actors)
-    assert () == attention(replace(view, actors=actors, ended_at=NOW), NOW, 5, live=False)
+    ended = replace(view, actors=actors, ended_at=NOW, unreached=())
+    assert () == attention(ended, NOW, 5, live=False)

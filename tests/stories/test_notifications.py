@@ -173,6 +173,7 @@ def test_what_a_run_could_not_deliver_is_sent_by_the_next_command_once(pit: Pit,
 
 def test_what_is_owed_is_not_sent_to_another_parent(pit: Pit) -> None:
     ended_untold(pit).close()
+    assert "reached parent-notify" in pit.pitboss("status", "--run-dir", str(pit.runs)).out
     with receiver() as another:
         pit.env["PITBOSS_PARENT_NOTIFY_URL"] = another.url
         pit.pitboss("prune", "--run-dir", str(pit.runs))

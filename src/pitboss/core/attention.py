@@ -27,7 +27,18 @@ GUARDIAN_SECS = 10.0
 """So long a run may take to have its guardian: a busy machine starts a Python process in one or two seconds."""
 
 NeedKind: TypeAlias = Literal[
-    "cut_off", "disk", "guardian", "approval", "stalled", "paused", "budget", "api", "unwritten", "draining", "failed"
+    "cut_off",
+    "disk",
+    "guardian",
+    "approval",
+    "stalled",
+    "paused",
+    "budget",
+    "api",
+    "unwritten",
+    "unreached",
+    "draining",
+    "failed",
 ]
 
 URGENCY: tuple[NeedKind, ...] = (
@@ -40,6 +51,7 @@ URGENCY: tuple[NeedKind, ...] = (
     "budget",
     "api",  # it recovers by itself, unless the key or the account is the trouble
     "unwritten",
+    "unreached",
     "draining",
     "failed",  # over: nothing gets worse by waiting
 )
@@ -87,7 +99,7 @@ def attention(view: RunView, now: float, free_bytes: int | None = None, *, live:
         free_bytes: Room on the disk that has the run; ``None`` if that is not known.
         live: A dispatcher is at work on it.
     """
-    found = [*_kept(view, live=live), *_failures(view)]
+    found = [*_kept(view, live=live), *_failures(view), *_unreached(view)]
     if live and not view.ended_at:
         found += [*_stalled(view), *_paused(view), *_budget(view), *_run_wide(view, now), *_disk(view, free_bytes)]
     return tuple(sorted(found, key=_urgency))
@@ -148,6 +160,12 @@ def _failures(view: RunView) -> Iterator[Need]:
             text=f"{actor.name or actor.id} ended with {actor.status}" + (f": {said}" if said else ""),
             command=("why", view.run_id, actor.id),
         )
+
+
+def _unreached(view: RunView) -> Iterator[Need]:
+    for sink in view.unreached:
+        text = f"Not everything that was to be told reached {sink}"
+        yield Need(kind="unreached", about=sink, text=text, command=("notify", view.run_id))
 
 
 def _is_failure(actor: ActorView, view: RunView) -> bool:

@@ -29,6 +29,11 @@ class Outbox(Frozen, frozen=True, kw_only=True):
         return [(self.notices[key], sink) for (key, sink), last in self.due.items() if last != "refused"]
 
     @property
+    def unreached(self) -> tuple[str, ...]:
+        """Those to whom something was sent that did not arrive."""
+        return tuple(dict.fromkeys(sink for (_, sink), last in self.due.items() if last is not None))
+
+    @property
     def on_the_way(self) -> bool:
         """True if something has been sent of which nothing was heard yet."""
         return any(last is None for last in self.due.values())

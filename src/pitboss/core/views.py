@@ -115,6 +115,7 @@ class Views:
             max_total_workers=run.tree.max_total_workers if run.tree else None,
             approvals=self._approvals,
             artifacts_lost=state.artifacts_lost,
+            unreached=state.outbox.unreached,
         )
 
     def _see_actors(self, state: RunState) -> None:

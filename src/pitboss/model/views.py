@@ -163,6 +163,8 @@ class RunView(Frozen, frozen=True, kw_only=True):
     """Those that wait for an answer, in the order they were asked."""
     artifacts_lost: tuple[str, ...] = ()
     """Files of the run that could not be written, ``<path>: <reason>`` each."""
+    unreached: tuple[str, ...] = ()
+    """Receivers of notifications whom something did not reach."""
 
     def count(self, *phases: Phase) -> int:
         """How many actors are in any of ``phases``."""

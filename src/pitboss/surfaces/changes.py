@@ -199,6 +199,8 @@ _SHORT: dict[NeedKind, str] = {
     "budget": "budget near",
     "api": "API refuses",
     "unwritten": "file unwritten",
+    "unreached": "receiver unreached",
+    "paused": "paused",
     "draining": "draining",
 }
 """A need in a word or two, for a status bar. Failures are counted there anyway."""
