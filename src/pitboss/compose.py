@@ -36,7 +36,7 @@ from pitboss.intake import CREDENTIALS, find_claude, load, specify
 from pitboss.journal.legacy import is_legacy
 from pitboss.journal.lock import RunLock
 from pitboss.journal.log import Journal, replay
-from pitboss.journal.notice_lines import NoticeLines, mark, unmark
+from pitboss.journal.notice_lines import NoticeLines
 from pitboss.journal.publish import ArtifactHand
 from pitboss.journal.rundir import RunDir, runs_base
 from pitboss.manifest.load import Loaded
@@ -47,7 +47,7 @@ from pitboss.model.signals import Opened, Reopened
 from pitboss.model.views import RunView
 from pitboss.services.control import Control
 from pitboss.services.mcp import Seats
-from pitboss.services.notify import notifier
+from pitboss.services.notify import mark_due, name_the_untold, notifier
 from pitboss.wire.artifacts import RunMeta, encode_meta
 from pitboss.wire.scalars import to_timestamp
 
@@ -310,8 +310,7 @@ async def _hold(
         rundir, spec, clock.now, eyes.on_warning, seats, cursor=lambda: journal.seq, runtime_dir=runtime_dir
     )
     tell, lines = notifier(clock.now, eyes.on_note), NoticeLines(rundir, clock.now)
-    if spec.sinks:
-        mark(rundir)
+    mark_due(rundir, spec, eyes.on_warning)
 
     async def answer_call(effect: e.AnswerCall, emit: Emit) -> None:
         if not seats.answer(effect):
@@ -344,10 +343,7 @@ async def _hold(
         journal.close()
         artifacts.close()
         sessions.close()
-    if not state.outbox.due:
-        unmark(rundir)
-    for key, sink in state.outbox.due:
-        eyes.on_warning(f"not delivered to {sink}: {key.partition(':')[2]}; see `pitboss notify {spec.run_id}`")
+    name_the_untold(rundir, state, eyes.on_warning)
     for lost in state.artifacts_lost:
         eyes.on_warning(f"not written in full: {lost}")
     return state.exit_code or int(bool(state.artifacts_lost))

@@ -33,8 +33,12 @@ CREDENTIALS = (
 """What a rehearsal must not inherit: it spends nobody's money and asks nobody but the scripted model."""
 
 
-def load(manifest_path: str) -> Loaded:
+def load(manifest_path: str, *, has_secrets: bool = True) -> Loaded:
     """Read a manifest.
+
+    Args:
+        manifest_path: As the operator gave it.
+        has_secrets: False where the variables of its receivers are not set: then only a warning is given of that.
 
     Raises:
         OperatorError: It cannot be read.
@@ -44,16 +48,17 @@ def load(manifest_path: str) -> Loaded:
         text = Path(manifest_path).read_bytes()
     except OSError as problem:
         raise OperatorError(f"reading manifest at {manifest_path}: {problem.strerror}") from problem
-    return load_manifest(text, manifest_path, _surroundings())
+    return load_manifest(text, manifest_path, _surroundings(has_secrets=has_secrets))
 
 
-def _surroundings() -> Surroundings:
+def _surroundings(*, has_secrets: bool) -> Surroundings:
     return Surroundings(
         environ=os.environ,
         home=os.environ.get("HOME", ""),
         cwd=str(Path.cwd()),
         cores=os.cpu_count() or 1,
         kind_of=_kind_of,
+        has_secrets=has_secrets,
     )
 
 

@@ -1,4 +1,4 @@
-"""What is done to runs that nobody works on: work brought back, worktrees put away, orders left for when it is resumed.
+"""What is done to runs at rest: work brought back, worktrees put away, orders left for a resume, messages sent.
 
 Beside ``compose``, which names the parts of a run at work, this file names those of one at rest. Called by
 ``surfaces.commands``; blocks.
@@ -26,8 +26,20 @@ from pitboss.journal.log import Journal, replay
 from pitboss.journal.rundir import RunDir
 from pitboss.model import effects as e
 from pitboss.model.answers import Answer, Refused
+from pitboss.model.notices import Sink
 from pitboss.model.orders import AnyOrder
 from pitboss.model.signals import OrderGiven, Signal, WorktreeTidied
+from pitboss.services.owed import send_left_over, send_owed, test_sinks
+
+__all__ = [
+    "leave_order",
+    "prune",
+    "restore",
+    "send_left_over",
+    "send_owed",
+    "sinks_of_manifest",
+    "test_sinks",
+]
 
 
 def restore(directory: str, ref: str, owner: str, *, into: str | None = None, branch: str | None = None) -> list[Saved]:
@@ -128,6 +140,17 @@ def leave_order(run_dir: Path, order: AnyOrder, order_id: str = "") -> Answer | 
             finally:
                 journal.close()
     return next(effect.answer for effect in outcome.effects if isinstance(effect, e.AnswerOrder))
+
+
+def sinks_of_manifest(path: str) -> tuple[Sink, ...]:
+    """Who would be told about a run of a manifest.
+
+    Raises:
+        OperatorError: It cannot be read, or is not valid.
+    """
+    from pitboss.intake import load  # reading manifests takes a while to import, and only this needs it
+
+    return load(path).run.sinks
 
 
 def _user() -> str:

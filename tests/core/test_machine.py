@@ -19,6 +19,7 @@ from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import orders as o
 from pitboss.model import signals as s
+from pitboss.model.notices import Sink
 from pitboss.model.run import (
     ActorId,
     Certificate,
@@ -96,6 +97,7 @@ class World(RuleBasedStateMachine):
             halt_on_failure=halt,
             budget_usd=budget,
             worktree_cleanup=cleanup,
+            sinks=(Sink(id="log", kind="log"),),
         )
         if old is None:
             self.story.when(s.Opened(at=self.at, run=run, pid=1, pitboss_version="test"))

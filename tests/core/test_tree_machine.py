@@ -24,6 +24,7 @@ from pitboss.model import facts as f
 from pitboss.model import orders as o
 from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
+from pitboss.model.notices import Sink
 from pitboss.model.records import TaskRecord
 from pitboss.model.run import (
     ActorId,
@@ -190,7 +191,8 @@ class World(RuleBasedStateMachine):
             max_sublead_budget_usd=most,
             sublead_defaults=defaults,
         )
-        changes = {"max_starts": starts, "halt_on_failure": halt, "worktree_cleanup": cleanup}
+        told = (Sink(id="log", kind="log"),)
+        changes = {"max_starts": starts, "halt_on_failure": halt, "worktree_cleanup": cleanup, "sinks": told}
         run = type(run)(**{name: getattr(run, name) for name in run.__struct_fields__} | changes)
         self.give(s.Opened(at=self.at, run=run, pid=1, pitboss_version="test"))
         self.the_guardian_comes_up()

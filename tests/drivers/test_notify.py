@@ -188,6 +188,15 @@ async def test_a_receiver_that_never_answers_costs_its_time_limit(answer: Any) -
     assert ("undelivered", "no answer within 1 s") == (report.outcome, report.error)
 
 
+async def test_a_header_that_http_does_not_know_is_no_delivery() -> None:
+    with receiver() as one:
+        desk = Desk(one.url)
+        desk.headers = {"X-Y": "a\nb"}
+        report = await desk.tell()
+
+    assert ("undelivered", "a header of it cannot be sent as it is") == (report.outcome, report.error)
+
+
 async def test_nobody_listens() -> None:
     report = await Desk(f"http://127.0.0.1:{closed_port()}/s3cret").tell()
 

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import json
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,12 +21,14 @@ from pitboss.core.state import RunState, evolve
 from pitboss.engine.loop import Loop
 from pitboss.errors import WorldError
 from pitboss.journal.log import Journal, replay
+from pitboss.journal.notice_lines import NoticeLines
 from pitboss.journal.publish import ArtifactHand
 from pitboss.journal.rundir import RunDir
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
 from pitboss.model.effects import Effect, Emit, Hand
+from pitboss.model.notices import Sink
 from pitboss.model.run import ActorId, Certificate, Failure, Heard, RunSpec, TurnResult, Usage
 from pitboss.testing.doubles import RUN, a_run, a_task
 from pitboss.testing.faulty_disk import Call, Dead, FaultyDisk
@@ -85,6 +88,8 @@ class End(NamedTuple):
     costs: dict[str, float]
     tokens: dict[str, int]
     branches: dict[str, list[str]]
+    told: set[str]
+    """Which kinds of messages have arrived."""
     sessions: dict[str, int]
     """How many steps each session has done: nobody started a second one."""
     lines: dict[str, str]
@@ -108,6 +113,9 @@ class Machine:
         self.started: list[tuple[str, int]] = []
         self.logs: dict[tuple[str, int], Usage] = {}
         """What each attempt of each actor has used."""
+        self.told: Counter[str] = Counter()
+        """How often each message has arrived."""
+        self.lives = 0
         self.rundir = RunDir.create(place, RUN, snapshot=b"", resolved=b"{}", meta=b"{}", disk=self.disk)
 
     @property
@@ -121,11 +129,13 @@ class Machine:
 
     def dispatch(self, kill_at: int = 0) -> bool:
         """Run from the opening; true if it came to its end."""
+        self.lives += 1
         first = s.Opened(at=self.now(), run=self.run_spec, pid=1, pitboss_version="test")
         return self._live(lambda: Journal.create(self.rundir.journal, {}, disk=self.disk), first, RunState(), kill_at)
 
     def resume(self, kill_at: int = 0) -> bool:
         """Take the run over; true if it came to its end, or was there."""
+        self.lives += 1
         past, state = replay(self.rundir.journal), RunState()
         try:
             for entry in past:
@@ -139,6 +149,7 @@ class Machine:
         on_disk = {(fact.actor, fact.attempt) for fact in self.facts() if isinstance(fact, f.ActorAdmitted)}
         assert set(self.started) <= on_disk, "something was begun that was not on disk"
         if state.exit_code is not None and self.rundir.summary.exists() and not state.waiting:
+            self.told.update(notice.key for notice, _ in state.outbox.owed)  # as the next command does
             return True
         first = s.Reopened(
             at=self.now(),
@@ -209,6 +220,9 @@ class Machine:
             e.PublishTask: artifacts.publish_task,
             e.PublishTasks: artifacts.publish_tasks,
             e.PublishRun: artifacts.publish_run,
+            e.Notify: self._notify,
+            e.FinishNotices: self._finish,
+            e.PublishNotices: NoticeLines(self.rundir, self.now).publish,
         }
         self._leave: dict[str, asyncio.Event] = {}
         return {kind: self._mortal(kind.__name__, hand) for kind, hand in hands.items()}
@@ -299,6 +313,17 @@ class Machine:
         await asyncio.sleep(0)
         emit(s.WorktreeTidied(at=self.now(), actor=effect.actor, attempt=effect.attempt, removed=True))
 
+    async def _notify(self, effect: e.Notify, emit: Emit) -> None:
+        key = effect.notice.key
+        await asyncio.sleep(0)
+        self.knife.point(f"before {key} arrives")
+        self.told[key] += 1
+        self.knife.point(f"after {key} has arrived")
+        emit(s.NoticeReported(at=self.now(), key=key, sink=effect.sink.id, outcome="delivered", tries=1))
+
+    async def _finish(self, _effect: e.FinishNotices, _emit: Emit) -> None:
+        pass  # nobody is slow here
+
     # how it ended
 
     def facts(self) -> list[f.AnyFact]:
@@ -311,11 +336,13 @@ class Machine:
         lines = [json.loads(line) for line in self.rundir.summary_lines.read_bytes().splitlines()]
         exits = [fact.exit_code for fact in self.facts() if isinstance(fact, f.RunEnded)]
         assert len(lines) == len({line["task_id"] for line in lines}), "a record is there twice"
+        assert max(self.told.values()) <= self.lives, "a message was sent again without need"
         return End(
             statuses={task["task_id"]: task["status"] for task in summary["tasks"]},
             costs={task["task_id"]: round(task["cost_usd"], 9) for task in summary["tasks"]},
             tokens={task["task_id"]: task["token_usage"]["input"] for task in summary["tasks"]},
             branches=self.branches,
+            told={key.split(":")[1] for key in self.told} - {"run_resumed", "run_stopped"},
             sessions=self.transcripts,
             lines={line["task_id"]: line["status"] for line in lines},
             exit_code=exits[-1] if exits else None,
@@ -325,7 +352,8 @@ class Machine:
 def _spec(path: Path) -> RunSpec:
     """Three tasks that work and one that fails, two at a time; one without a worktree, one with a long prompt."""
     tasks = [a_task("a"), a_task("b", use_worktree=False), a_task(FAILS, prompt="x" * 5000), a_task("d")]
-    return a_run(*tasks, max_parallel=2, run_dir=str(path), worktree_cleanup="on_success")
+    sink = Sink(id="webhook", kind="webhook")
+    return a_run(*tasks, max_parallel=2, run_dir=str(path), worktree_cleanup="on_success", sinks=(sink,))
 
 
 def power_cut(machine: Machine, chance: random.Random | None) -> None:

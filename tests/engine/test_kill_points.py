@@ -38,6 +38,7 @@ def test_the_undisturbed_run_is_what_it_should_be(calm: End) -> None:
     assert calm.statuses == calm.lines
     assert {len(STEPS)} == set(calm.sessions.values())
     assert 1 == calm.exit_code
+    assert {"run_dispatched", "task_failed", "run_finished"} == calm.told
 
 
 @pytest.mark.parametrize("after", AFTER)

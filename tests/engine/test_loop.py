@@ -14,6 +14,7 @@ from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
 from pitboss.model.effects import Effect, Emit, Hand
+from pitboss.model.notices import Sink
 from pitboss.model.run import ActorId, Certificate, RunSpec, Status, Usage
 from pitboss.testing.doubles import HandTurnedClock, a_result, a_run, a_task, replay
 
@@ -257,3 +258,29 @@ async def test_an_inbox_hands_over_everything_that_waits() -> None:
 
     assert [(1.0, 0), (2.0, 5)] == [(arrived.signal.at, arrived.cause) for arrived in await inbox.take(None)]
     assert [] == await inbox.take(0.0)
+
+
+async def test_what_is_told_is_the_cause_of_nothing_but_the_telling() -> None:
+    journal = MemoryJournal()
+    hands = Hands(journal)
+    told: list[int] = []
+
+    async def notify(effect: Effect, emit: Emit) -> None:
+        assert isinstance(effect, e.Notify)
+        told.append(journal.synced)
+        key, sink = effect.notice.key, effect.sink.id
+        emit(s.NoticeReported(at=hands.clock.now(), key=key, sink=sink, outcome="delivered", tries=1))
+
+    async def nothing(_effect: Effect, _emit: Emit) -> None:
+        pass
+
+    more: dict[type[Effect], Hand] = {e.Notify: notify, e.FinishNotices: nothing, e.PublishNotices: nothing}
+    run = a_run("a", sinks=(Sink(id="log", kind="log"),))
+    state = await Loop(journal, hands.clock, hands.all() | more).run(opened(run))
+
+    kinds = [type(fact).__name__ for fact in journal.facts]
+    causes = {kind: kinds[cause - 1] for kind, cause in zip(kinds, journal.causes, strict=True) if cause}
+    assert ("RunOpened", "NoticeRaised") == (causes["GuardianStarted"], causes["NoticeSettled"])
+    assert 2 == len(told)
+    assert "NoticeSettled" == kinds[-1]
+    assert {} == state.outbox.due

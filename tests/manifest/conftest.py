@@ -16,9 +16,12 @@ def surroundings(
     *,
     kind_of: Callable[[str], PathKind] = lambda path: PathKind.REPOSITORY,
     home: str = "/home/ada",
+    has_secrets: bool = True,
 ) -> Surroundings:
     """A machine with four cores on which every path is a repository."""
-    return Surroundings(environ=environ or {}, home=home, cwd="/work", cores=4, kind_of=kind_of)
+    return Surroundings(
+        environ=environ or {}, home=home, cwd="/work", cores=4, kind_of=kind_of, has_secrets=has_secrets
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -141,6 +141,8 @@ def test_a_sink_is_looked_at_again_when_it_is_filled() -> None:
     with pytest.raises(UrlError, match="line break") as caught:
         filled(sink, good | {"PITBOSS_NOTIFY_T": "s3cret\r\nX: y"})
     assert "s3cret" not in str(caught.value)
+    with pytest.raises(UrlError, match="is empty"):
+        filled(sink, good | {"PITBOSS_NOTIFY_T": ""})
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "Host", "content-length"])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
+from pitboss.errors import ManifestError
 from pitboss.manifest.load import Loaded
 
 TASK = '[[task]]\nid = "a"\ndirectory = "/repo"\nprompt = "Go."\n'
@@ -57,3 +60,20 @@ def test_a_parent_that_cannot_be_posted_to_is_ignored_with_a_warning(read: Calla
         assert () == loaded.run.sinks
         assert ["PITBOSS_PARENT_NOTIFY_URL is not a URL"] == [each.message[:38] for each in loaded.warnings]
     assert () == read(TASK, environ={"PITBOSS_PARENT_NOTIFY_URL": "  "}).run.sinks
+
+
+def test_where_the_secrets_are_not_only_their_absence_is_forgiven(read: Callable[..., Loaded]) -> None:
+    sink = """
+[[notification]]
+kind = "webhook"
+url = "https://hooks.example.com/${PITBOSS_NOTIFY_T}"
+headers = { A = "${PITBOSS_NOTIFY_T}" }
+secret = "${PITBOSS_NOTIFY_T}"
+"""
+    loaded = read(TASK + sink, has_secrets=False)
+
+    assert 3 == len([each for each in loaded.warnings if "env var is not set" in each.message])
+    with pytest.raises(ManifestError, match="PITBOSS_NOTIFY_"):
+        read(TASK + sink)
+    with pytest.raises(ManifestError, match="https"):
+        read(TASK + sink.replace("https", "http"), has_secrets=False, environ={"PITBOSS_NOTIFY_T": "x"})

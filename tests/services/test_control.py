@@ -258,7 +258,9 @@ async def test_there_is_room_for_so_many_and_no_more(rundir: RunDir) -> None:
         callers = [await Caller.connect(desk.path) for _ in range(MOST_CLIENTS)]
         late = await Caller.connect(desk.path, hello=False)
         late.send(HELLO)
-        assert "connected already" in str((await late.hear())["error"])
+        refusal = await late.hear()
+        assert "connected already" in str(refusal["error"])
+        assert "cap_reached" == refusal["code"], "a program knows that it may try again"
         assert await late.ended()
         callers[0].writer.close()
         await until(lambda: len(desk.control._clients) < MOST_CLIENTS)
@@ -393,6 +395,7 @@ async def test_an_agent_cannot_answer_for_itself_or_others(rundir: RunDir, cooki
         out, _ = await child.communicate()
 
     assert "an agent cannot give orders" in out.decode()
+    assert '"code":"forbidden"' in out.decode()
     assert desk.story.state.approvals[name].ruling is None
 
 

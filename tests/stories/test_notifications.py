@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from typing import cast
 
@@ -36,10 +37,9 @@ def everything(run: Run) -> str:
     return "".join(path.read_text(errors="replace") for path in run.path.rglob("*") if path.is_file())
 
 
-def hold(*_: object) -> None:
+def hold(peer: socket.socket) -> None:
     """Take a request, and never answer: until the other side has enough."""
-    (peer,) = _
-    peer.recv(1)  # type: ignore[attr-defined]
+    peer.recv(1)
 
 
 def test_the_end_of_a_run_is_told_before_the_command_ends(pit: Pit, parent: Receiver) -> None:
@@ -128,9 +128,122 @@ def test_a_second_interrupt_ends_the_waiting_for_a_receiver_that_does_not_answer
     parent.answers[:] = cast("list[Answer]", [hold])
     process = pit.dispatching(pit.manifest({"a": "go"}))
     pit.until(lambda run: run.told("RunEnded"))
+    assert process.stderr is not None
+    said = next(line for line in process.stderr if "waiting" in line)
     process.send_signal(signal.SIGINT)
     ended = pit.finish(process, timeout=10.0)
 
-    assert (0, "not delivered to parent-notify: run_finished" in ended.err) == (ended.code, True)
+    assert "waiting up to 15 s for notifications on the way; Ctrl-C ends the waiting\n" == said
+
+    assert (0, "not delivered to parent-notify: run_dispatched, run_finished" in ended.err) == (ended.code, True)
     assert ("notification_failed", "run_finished") in outcomes(pit.run)
     assert (pit.run.path / "notifications.due").exists()
+
+
+# --- after the end ----------------------------------------------------------------------------------------------------
+
+
+def ended_untold(pit: Pit) -> Receiver:
+    """A run that has ended while its receiver took nothing; the receiver, which takes everything from now on."""
+    parent = Receiver([status(500)])
+    pit.env["PITBOSS_PARENT_NOTIFY_URL"] = parent.url
+    ended = pit.dispatch(pit.manifest({"a": "go"}))
+    assert (0, True) == (ended.code, "not delivered to parent-notify: run_dispatched, run_finished; see" in ended.err)
+    assert 2 == [kind for kind, _ in outcomes(pit.run)].count("notification_failed")
+    parent.heard.clear()
+    parent.answers[:] = [OK]
+    return parent
+
+
+@pytest.mark.parametrize("command", ["dispatch", "resume", "prune"])
+def test_what_a_run_could_not_deliver_is_sent_by_the_next_command_once(pit: Pit, command: str) -> None:
+    parent = ended_untold(pit)
+    first = pit.run
+    words = {"dispatch": [str(pit.manifest({"b": "go"}))], "resume": [first.path.name], "prune": []}[command]
+    for _ in range(2):
+        pit.pitboss(command, *words, "--run-dir", str(pit.runs))
+
+    told = [str(heard.json["dedup_key"]) for heard in parent.heard if heard.json["source"] == first.path.name]
+    assert [f"{first.path.name}:run_dispatched", f"{first.path.name}:run_finished"] == told
+    assert ["delivered", "delivered"] == [fact["outcome"] for fact in first.told("NoticeSettled")][2:]
+    assert 4 == len(outcomes(first))
+    assert not (first.path / "notifications.due").exists()
+    parent.close()
+
+
+def test_what_is_owed_is_not_sent_to_another_parent(pit: Pit) -> None:
+    ended_untold(pit).close()
+    with receiver() as another:
+        pit.env["PITBOSS_PARENT_NOTIFY_URL"] = another.url
+        pit.pitboss("prune", "--run-dir", str(pit.runs))
+
+        assert [] == another.heard
+
+
+def test_a_dispatcher_killed_while_it_waits_at_the_end_leaves_it_to_the_next_command(
+    pit: Pit, parent: Receiver
+) -> None:
+    parent.answers[:] = [OK, cast("Answer", hold)]
+    process = pit.dispatching(pit.manifest({"a": "go"}))
+    parent.until(2)
+    pit.until(lambda run: (run.path / "summary.json").exists())
+    process.kill()
+    process.communicate()
+    parent.heard.clear()
+    parent.answers[:] = [OK]
+
+    listed = pit.pitboss("notify", "--run-dir", str(pit.runs))
+    pit.pitboss("prune", "--run-dir", str(pit.runs))
+
+    assert ["run_finished"] == parent.kinds
+    assert "not sent yet" in listed.out
+    assert "delivered" in pit.pitboss("notify", "--run-dir", str(pit.runs)).out
+
+
+def test_notify_lists_sends_and_tests(pit: Pit) -> None:
+    parent = ended_untold(pit)
+    parent.answers[:] = [status(404), OK]
+
+    def notify(*words: str) -> tuple[int, object]:
+        ended = pit.pitboss("notify", "latest", *words, "--json", "--run-dir", str(pit.runs))
+        return ended.code, json.loads(ended.out)
+
+    code, listed = notify()
+    assert isinstance(listed, dict)
+    assert (0, ["undelivered"] * 2) == (code, [message["outcome"] for message in listed["messages"]])
+    assert "s3cret" not in json.dumps(listed)
+
+    code, sent = notify("--send")
+    assert isinstance(sent, list)
+    assert (1, ["refused", "delivered"]) == (code, [one["outcome"] for one in sent])
+    pit.pitboss("prune", "--run-dir", str(pit.runs))
+    assert 2 == len(parent.heard)  # what was refused is not sent again by itself
+    code, sent = notify("--send")
+    assert isinstance(sent, list)
+    assert (0, ["delivered"]) == (code, [one["outcome"] for one in sent])
+
+    assert (0, "test") == (notify("--test")[0], parent.kinds[-1])
+    manifest = pit.pitboss("notify", str(pit.manifest({"a": "go"})), "--test")
+    assert (0, "delivered" in manifest.out, "test") == (manifest.code, True, parent.kinds[-1])
+    parent.close()
+
+
+def test_a_rehearsal_rings_nobody(pit: Pit, parent: Receiver) -> None:
+    manifest = pit.manifest({"a": "go"})
+    ended = pit.pitboss(
+        "rehearse", str(manifest), "--claude", pit.env["PITBOSS_CLAUDE_BINARY"], "--run-dir", str(pit.runs)
+    )
+
+    assert (0, []) == (ended.code, parent.heard)
+
+
+def test_who_is_needed_is_called_and_told_when_it_was_answered(pit: Pit, parent: Receiver) -> None:
+    parts = {"lead": [{"call": "request_approval", "input": {"summary": "push to main"}}, {"text": "done"}]}
+    process = pit.dispatching(pit.tree(parts=parts))
+    request = cast("dict[str, object]", parent.until(2)[1].json["event"])
+    answered = pit.pitboss("approvals", "approve", "latest", str(request["request_id"]), "--run-dir", str(pit.runs))
+    ended = pit.finish(process)
+
+    assert ("approval_request", "push to main", "lead") == tuple(request[key] for key in ("kind", "summary", "task_id"))
+    assert (0, 0) == (answered.code, ended.code)
+    assert ["run_dispatched", "approval_request", "approval_answered", "run_finished"] == parent.kinds

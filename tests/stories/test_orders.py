@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from typing import cast
 
@@ -18,6 +19,18 @@ def order(pit: Pit, *words: str) -> Ended:
     """A command about the newest run."""
     verb, *rest = words
     return pit.pitboss(verb, "latest", *rest, "--run-dir", str(pit.runs))
+
+
+def asked_on_a_terminal(pit: Pit, verb: str, *, answer: str) -> Ended:
+    """A command whose standard input is a terminal, where its question is answered."""
+    keyboard, stdin = os.openpty()
+    try:
+        process = pit.start(verb, "latest", "--run-dir", str(pit.runs), stdin=stdin)
+        os.write(keyboard, f"{answer}\n".encode())
+        return pit.finish(process)
+    finally:
+        os.close(keyboard)
+        os.close(stdin)
 
 
 def done(pit: Pit, *words: str) -> str:
@@ -130,7 +143,7 @@ def test_actors_of_a_tree_are_steered_by_label_and_the_rest_is_stopped(pit: Pit)
     raised = done(pit, "budget", "s", "2")
     both = json.loads(done(pit, "limits", "lead", "--budget", "9", "--workers", "3", "--json"))
     cancelled = done(pit, "cancel", "s", "--reason", "enough")
-    not_sure = order(pit, "cancel")
+    unasked, declined = order(pit, "cancel"), asked_on_a_terminal(pit, "cancel", answer="n")
     stopped = done(pit, "stop", "--reason", "home")
     again = done(pit, "stop")
     ended = pit.finish(process)
@@ -140,7 +153,8 @@ def test_actors_of_a_tree_are_steered_by_label_and_the_rest_is_stopped(pit: Pit)
     assert "s has a budget of $2.00" in raised
     assert (9.0, 3, True) == (both["budget_usd"], both["max_workers"], both["changed"])
     assert cancelled.startswith("cancelled s and 1 below it after ")
-    assert (2, True) == (not_sure.code, "--yes" in not_sure.err)
+    assert (2, True) == (unasked.code, "--yes" in unasked.err)
+    assert (1, f"End all of run {run.path.name}? [y/N]: Aborted!") == (declined.code, " ".join(declined.err.split()))
     assert stopped.startswith(f"stopped run {run.path.name[:13]} after "), stopped
     assert "0 successful, 4 not; $" in stopped
     assert "go on with: pitboss resume" in stopped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -213,6 +214,19 @@ def test_a_refusal_is_said_cleanly_and_ends_with_1(runs: Path) -> None:
     assert (1, "pitboss: a has already [31mended\n") == (result.exit_code, result.stderr)
 
 
+def test_who_is_turned_away_at_the_door_is_told_so(runs: Path) -> None:
+    event: Json = {"event": "op_failed", "op": "hello", "error": "an agent cannot give orders to a run"}
+    event |= {"code": "forbidden"}
+    _, result = told(runs, event, "stop", "latest", "--json")
+    shape = json.loads(result.stdout)
+    assert (1, "cancel_run", "forbidden", "an agent cannot give orders to a run") == (
+        result.exit_code,
+        shape["op"],
+        shape["code"],
+        shape["error"],
+    )
+
+
 def test_a_refusal_as_json_has_its_code_and_the_same_exit_code(runs: Path) -> None:
     _, result = told(runs, REFUSED, "model", "latest", "a", "m", "--json")
     shape = json.loads(result.stdout)
@@ -303,11 +317,13 @@ def test_what_is_still_to_come_is_shown_on_a_terminal_and_wiped(runs: Path, monk
         is_so = outcomes.is_so(op)
         assert is_so is not None
         view = awaiting.until(folder.path, is_so, lambda view: outcomes.still_to_come(op, view), Outlet(file))
-        shown = os.read(screen, 4096).decode()
+        shown = ""
+        while not shown.endswith("waiting)\r\x1b[2K"):  # a terminal hands on what was written piece by piece
+            assert select.select([screen], [], [], 10)[0], f"nothing more is shown than {shown!r}"
+            shown += os.read(screen, 4096).decode()
     os.close(screen)
     assert view.actors[0].status is Status.CANCELLED
     assert "a: stopping (Ctrl-C ends only the waiting)" in shown
-    assert shown.endswith("\r\x1b[2K")
 
 
 def test_a_dispatcher_that_dies_before_it_is_so_is_a_failure(runs: Path) -> None:

@@ -160,6 +160,7 @@ def explain(actor: Actor, status: Status) -> tuple[Failure | None, str]:
 
 
 def _who_stopped(actor: Actor) -> str:
-    if actor.role == "task" or not actor.stopping or not actor.stopping.note:
+    stopping = actor.stopping
+    if stopping is None or not stopping.note or (actor.role == "task" and stopping.reason == "stop"):
         return "stopped by the operator"
-    return actor.stopping.note
+    return stopping.note

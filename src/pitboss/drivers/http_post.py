@@ -69,6 +69,8 @@ async def send(
     reader, writer = await _connect(addresses, port, context, host)
     try:
         return await _exchange(reader, writer, _request(parts, post), post.body)
+    except h11.LocalProtocolError as problem:
+        raise PostError("a header of it cannot be sent as it is") from problem
     except h11.RemoteProtocolError as problem:
         raise PostError("it does not answer in HTTP") from problem
     except OSError as problem:

@@ -24,6 +24,9 @@ from pitboss.wire.scalars import to_json
 
 __all__ = ["Filled", "Notifier", "Rules"]
 
+PATIENCE_SECS = 1.0
+"""How long the end of a run may wait without saying why."""
+
 CUT_SHORT = "there was no time left to deliver it"
 
 
@@ -123,10 +126,17 @@ class Notifier:
 
     async def finish(self, effect: FinishNotices, _emit: Emit) -> None:
         """From now on, everything is settled within the time given."""
-        self._end = asyncio.get_running_loop().time() + effect.within_secs
+        loop = asyncio.get_running_loop()
+        self._end = loop.time() + effect.within_secs
+        if effect.within_secs > PATIENCE_SECS:
+            loop.call_later(PATIENCE_SECS, self._explain, effect.within_secs)
         for limit in self._limits:
             if not limit.expired():
                 limit.reschedule(self._end)
+
+    def _explain(self, within_secs: float) -> None:
+        if self._limits:
+            self._rules.say(f"waiting up to {within_secs:.0f} s for notifications on the way; Ctrl-C ends the waiting")
 
     async def _tell(self, effect: Notify, tries: list[int]) -> _Told:
         if effect.sink.kind == "log":

@@ -21,8 +21,9 @@ from pitboss.core.supervision import next_deadline
 from pitboss.engine.clock import Clock
 from pitboss.engine.perform import Performer
 from pitboss.errors import WorldError
-from pitboss.model.effects import Effect, Hand, Press
+from pitboss.model.effects import Effect, Hand, Notify, Press
 from pitboss.model.facts import AnyFact
+from pitboss.model.notice_facts import NoticeRaised
 from pitboss.model.signals import AnySignal, JournalRefused, Signal, Tick
 
 RETRY_SECS = 2.0
@@ -199,7 +200,16 @@ class Loop:
 
 
 def _asked_by(effect: Effect, facts: Sequence[AnyFact], seqs: Sequence[int]) -> int:
-    """The sequence number of the last fact about the same actor, else of the last one; 0 if there is none."""
+    """The sequence number of the last fact about the same actor, else of the last one; 0 if there is none.
+
+    What is to be told brings nothing about but the telling, and that is brought about by nothing else.
+    """
+    numbered = list(zip(facts, seqs, strict=True))
+    if isinstance(effect, Notify):
+        return next(
+            (seq for fact, seq in numbered if isinstance(fact, NoticeRaised) and fact.notice == effect.notice), 0
+        )
+    others = [(fact, seq) for fact, seq in numbered if not isinstance(fact, NoticeRaised)] or numbered
     actor = getattr(getattr(effect, "session", effect), "actor", None)
-    about = [seq for fact, seq in zip(facts, seqs, strict=True) if getattr(fact, "actor", None) == actor]
-    return (about or list(seqs) or [0])[-1]
+    about = [seq for fact, seq in others if getattr(fact, "actor", None) == actor]
+    return (about or [seq for _, seq in others] or [0])[-1]

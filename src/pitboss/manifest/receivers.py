@@ -7,6 +7,7 @@ gives away. Called by ``fittings``, ``resolve``, and ``services.notify``, which 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -15,7 +16,18 @@ from urllib.parse import urlsplit
 
 from pitboss.model.notices import PARENT, PARENT_SECRET, PARENT_URL, Sink
 
-__all__ = ["Filled", "UrlError", "check_header", "check_url", "fill", "filled", "is_variable", "may_reach"]
+__all__ = [
+    "Filled",
+    "UnsetError",
+    "UrlError",
+    "check_header",
+    "check_url",
+    "fill",
+    "filled",
+    "fingerprint",
+    "is_variable",
+    "may_reach",
+]
 
 PREFIX = "PITBOSS_NOTIFY_"
 """Only variables with such names may be used, so that no manifest can send other secrets away."""
@@ -52,11 +64,16 @@ class UrlError(ValueError):
     """A receiver's URL that cannot be used; the message says why and shows nothing secret."""
 
 
+class UnsetError(UrlError):
+    """A variable is not set here; where the run is dispatched it may be."""
+
+
 def fill(url: str, environ: Mapping[str, str]) -> str:
     """Replace every ``${PITBOSS_NOTIFY_*}``; values are not looked into again.
 
     Raises:
-        UrlError: A variable is unset, has another prefix, or its brace is never closed.
+        UnsetError: A variable is unset.
+        UrlError: A variable has another prefix, or its brace is never closed.
     """
 
     def value_of(match: re.Match[str]) -> str:
@@ -66,7 +83,7 @@ def fill(url: str, environ: Mapping[str, str]) -> str:
         if not name.startswith(PREFIX):
             raise UrlError(f"uses ${{{name[:60]}}}; only variables that begin with {PREFIX} may be used, so rename it")
         if name not in environ:
-            raise UrlError(f"uses ${{{name}}}, but that env var is not set")
+            raise UnsetError(f"uses ${{{name}}}, but that env var is not set")
         return environ[name]
 
     return _VARIABLE.sub(value_of, url)
@@ -99,10 +116,18 @@ def filled(sink: Sink, environ: Mapping[str, str]) -> Filled:
         return Filled(url, {}, environ.get(PARENT_SECRET, ""))
     url = fill(sink.url, environ)
     check_url(url, allow_private=sink.allow_private)
-    headers = {name: fill(value, environ) for name, value in sink.headers.items()}
+    headers = {name: fill(value, environ).strip() for name, value in sink.headers.items()}
     for name, value in headers.items():
         check_header(name, value)
-    return Filled(url, headers, fill(sink.secret, environ))
+    secret = fill(sink.secret, environ)
+    if sink.secret and not secret:
+        raise UrlError("is not used, as the secret that messages are signed with is empty")
+    return Filled(url, headers, secret)
+
+
+def fingerprint(url: str) -> str:
+    """By which a parent's URL is known again without being kept."""
+    return f"sha256:{hashlib.sha256(url.encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 
 def may_reach(sink: Sink, address: IPv4Address | IPv6Address) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 
 from pitboss.manifest.findings import Findings
 from pitboss.manifest.positions import Path
-from pitboss.manifest.receivers import UrlError, check_header, check_url, fill, is_variable
+from pitboss.manifest.receivers import UnsetError, UrlError, check_header, check_url, fill, fingerprint, is_variable
 from pitboss.manifest.schema import Manifest, Notification
 from pitboss.manifest.surroundings import Surroundings
 from pitboss.model.notices import PARENT, PARENT_URL, PLACES, Sink, fill_places, unknown_places
@@ -65,7 +65,7 @@ def _parent(surroundings: Surroundings, findings: Findings) -> Sink | None:
     if not usable:
         findings.warn(f"{PARENT_URL} is not a URL that can be posted to, so it is ignored; give an http(s) URL")
         return None
-    return Sink(id=PARENT, kind="webhook")
+    return Sink(id=PARENT, kind="webhook", url=fingerprint(url))
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------
@@ -89,10 +89,19 @@ def _check(table: Notification, subject: Path, surroundings: Surroundings, findi
     try:
         check_url(fill(table.url or "", surroundings.environ), allow_private=table.allow_private)
     except UrlError as error:
-        findings.error(f"the url of {name} ({table.kind}) {error}", (*subject, "url"), (*subject, "kind"))
+        message = f"the url of {name} ({table.kind}) {error}"
+        _object(error, message, surroundings, findings, (*subject, "url"), (*subject, "kind"))
     _check_headers(table, subject, surroundings, findings)
     _check_secret(table, subject, surroundings, findings)
     _check_template(table, subject, findings)
+
+
+def _object(error: UrlError, message: str, surroundings: Surroundings, findings: Findings, *subjects: Path) -> None:
+    """Where the secrets are not, that one is missing is only worth a warning."""
+    if isinstance(error, UnsetError) and not surroundings.has_secrets:
+        findings.warn(f"{message}: whoever dispatches it must have it", *subjects)
+    else:
+        findings.error(message, *subjects)
 
 
 def _check_headers(table: Notification, subject: Path, surroundings: Surroundings, findings: Findings) -> None:
@@ -100,7 +109,8 @@ def _check_headers(table: Notification, subject: Path, surroundings: Surrounding
         try:
             check_header(header, fill(value, surroundings.environ))
         except UrlError as error:
-            findings.error(f"headers of {findings.name(subject)} {error}", (*subject, "headers"))
+            message = f"headers of {findings.name(subject)} {error}"
+            _object(error, message, surroundings, findings, (*subject, "headers"))
 
 
 def _check_secret(table: Notification, subject: Path, surroundings: Surroundings, findings: Findings) -> None:
@@ -115,7 +125,7 @@ def _check_secret(table: Notification, subject: Path, surroundings: Surroundings
         if not fill(table.secret, surroundings.environ):
             findings.error(f"secret of {name} is an empty variable; give it a value", (*subject, "secret"))
     except UrlError as error:
-        findings.error(f"secret of {name} {error}", (*subject, "secret"))
+        _object(error, f"secret of {name} {error}", surroundings, findings, (*subject, "secret"))
 
 
 def _check_template(table: Notification, subject: Path, findings: Findings) -> None:

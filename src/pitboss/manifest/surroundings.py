@@ -41,6 +41,8 @@ class Surroundings:
     cores: int
     kind_of: Callable[[str], PathKind]
     """Looks at an absolute path."""
+    has_secrets: bool = True
+    """The variables of receivers are set here; if not, that one is unset is no error."""
 
 
 class PathError(ValueError):

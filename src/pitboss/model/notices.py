@@ -91,7 +91,8 @@ class Sink(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How logs and the journal call it: ``slack``, ``webhook:2``, ``lifecycle``, ``parent-notify``."""
     kind: SinkKind
     url: str = ""
-    """As written, with its ``${PITBOSS_NOTIFY_*}``; empty for a log, and for the parent's, which is in a variable."""
+    """As written, with its ``${PITBOSS_NOTIFY_*}``; empty for a log. The parent's is in a variable: here is only a mark
+    by which it is known again."""
     events: tuple[NoticeKind, ...] | None = None
     """Which events; ``None`` is all."""
     severity_min: Severity = "info"

@@ -269,23 +269,23 @@ class Control:
             if writer.transport.get_write_buffer_size() and self.over:
                 writer.transport.abort()  # it had its time to read
 
-    async def refusal(self, peer: Peer | None) -> str | None:
+    async def refusal(self, peer: Peer | None) -> Refused | None:
         """Why somebody may not come in; ``None`` if it may."""
         if peer is not None and (refusal := await self._strangeness(peer)) is not None:
             return refusal
         # Last, so that nobody is let in meanwhile; whoever has said nothing yet takes no one's place.
         if sum(client.let_in for client in self._clients) >= MOST_CLIENTS:
-            return f"{MOST_CLIENTS} operators are connected already"
+            return refused("cap_reached", f"{MOST_CLIENTS} operators are connected already; try again later")
         return None
 
-    async def _strangeness(self, peer: Peer) -> str | None:
+    async def _strangeness(self, peer: Peer) -> Refused | None:
         """Why somebody is none of the run's operators; without the kernel's word the socket's permissions must do."""
         if peer.uid not in {os.geteuid(), 0}:
-            return "this run belongs to somebody else"
+            return refused("forbidden", "this run belongs to somebody else")
         # A pit that was itself started by an agent obeys that one, and what else is no deeper inside than we are.
         marks = () if peer.pid is None else await asyncio.to_thread(cookies_of, peer.pid)
         if not await self._own_cookies() >= set(marks):
-            return "an agent cannot give orders to a run"
+            return refused("forbidden", "an agent cannot give orders to a run")
         return None
 
     async def _own_cookies(self) -> frozenset[str]:

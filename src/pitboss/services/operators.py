@@ -54,7 +54,7 @@ class Desk(Protocol):
     def asked(self) -> Mapping[str, Asked]:
         """Every request for approval so far, by its id."""
 
-    async def refusal(self, peer: Peer | None) -> str | None:
+    async def refusal(self, peer: Peer | None) -> Refused | None:
         """Why somebody may not come in; ``None`` if it may."""
 
     def take_the_floor(self, operator: Operator) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import click
 
 from pitboss import __version__
-from pitboss.surfaces.commands import answering, completions, keeping, looking, ruling, starting, steering
+from pitboss.surfaces.commands import answering, completions, keeping, looking, notifying, ruling, starting, steering
 from pitboss.surfaces.faults import Commands, voice
 from pitboss.surfaces.outlet import occupy_standard_descriptors, stdout
 
@@ -73,7 +73,7 @@ _SECTIONS = {
     "Decide": (answering.approvals, answering.approve, answering.reject, ruling.policy),
     "Steer an actor": (steering.tell, steering.pause, steering.continue_, steering.cancel, steering.model),
     "Steer a run": (ruling.budget, ruling.limits, steering.drain, steering.stop, answering.seat),
-    "Afterwards": (keeping.restore, keeping.prune),
+    "Afterwards": (notifying.notify, keeping.restore, keeping.prune),
     "Pitboss itself": (completions.completions, version, answering.mcp_bridge),
 }
 """Every command, in the order of the help."""

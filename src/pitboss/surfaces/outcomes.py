@@ -119,13 +119,12 @@ def facts(outcome: Outcome, after: RunView) -> dict[str, object]:
         state = "ended" if after.ended_at else "stopping" if after.stopping else "draining"
         return {"state": state, "spent_usd": round(after.spent_usd, 6), "exit_code": after.exit_code}
     aside = found.set_aside
+    has_run = found.started_at and found.ended_at
     stands = {Phase.SETTLED: "done", Phase.PAUSED: "paused", Phase.FROZEN: "frozen"}.get(found.phase)
     return {
         **({"state": stands} if stands else {}),
         "status": found.status,
-        "duration_secs": round(max(0.0, found.ended_at - found.started_at), 3)
-        if found.ended_at and found.started_at
-        else None,
+        "duration_secs": round(found.ended_at - found.started_at, 3) if has_run else None,
         "spent_usd": round(sum(actor.cost_usd or 0.0 for actor in _with_those_below(after, found.id)), 6),
         "branch": found.branch,
         "worktree": found.worktree,

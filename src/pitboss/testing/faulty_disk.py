@@ -174,8 +174,9 @@ class FaultyDisk(Disk):
             self._durable_names = kept | {name: file for name, file in self._names.items() if name.parent == path}
 
     def _path_of(self, descriptor: int) -> Path:
-        file = self._open.get(descriptor)
-        return next((path for path, known in self._names.items() if known is file), Path("?"))
+        with self._lock:
+            file = self._open.get(descriptor)
+            return next((path for path, known in self._names.items() if known is file), Path("?"))
 
     @contextmanager
     def _call(self, deed: str, path: Path) -> Iterator[None]:

@@ -13,6 +13,7 @@ from pitboss.core.state import Actor, RunState, Wait, evolve
 from pitboss.model import facts as f
 from pitboss.model.run import ActorId, Phase
 from pitboss.model.tree import ForActors, ForKey, ForLease
+from pitboss.testing.told import check_told
 
 __all__ = ["check_laws", "check_rebuild", "check_step"]
 
@@ -32,6 +33,7 @@ def check_laws(state: RunState) -> None:
     assert len(worktrees) == len(set(worktrees)), "law 1: two live actors in one worktree"
     for actor in state.actors.values():
         _check_actor(actor)
+    check_told(state)
     if state.run.tree is not None:
         _check_tree(state)
 

@@ -51,8 +51,8 @@ __all__ = [
 LONGEST_LINE = 1 << 20
 """So many bytes a line from an operator may have."""
 
-MOST_MS = 3_600_000
-"""So long a client may wish to wait between two views."""
+Millis: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=3_600_000)]
+"""How long a client may wish to wait between two views: an hour at most."""
 
 SEVERAL = "several"
 """The capability of a client that does not mind others: it is told everything however many come after it."""
@@ -197,7 +197,7 @@ class Subscribe(_Op, frozen=True, kw_only=True, tag="subscribe"):
     """Up to where the client knows it already."""
     epoch: str = ""
     """What was said beside that cursor."""
-    every_ms: Annotated[int, msgspec.Meta(ge=0, le=MOST_MS)] = 100
+    every_ms: Millis = 100
     """Changes are told at most this often."""
 
 

@@ -10,6 +10,7 @@ import sys
 
 import click
 
+from pitboss.surfaces.commands.notifying import send_left_over
 from pitboss.surfaces.commands.options import actor_argument, json_option, run_named_argument, runs_option
 from pitboss.surfaces.faults import voice
 from pitboss.surfaces.outlet import stdout
@@ -83,6 +84,7 @@ def prune(
     from pitboss import upkeep
     from pitboss.surfaces import client, pruning, pruning_report
 
+    send_left_over(run_dir)
     age = pruning.age_in_secs(older_than) if older_than is not None else 0.0
     asked = pruning.Asked(age, aborted=include_aborted, complete=include_complete, remove=remove)
     planned, outcomes = pruning.plan(client.base(run_dir), asked, time.time()), None

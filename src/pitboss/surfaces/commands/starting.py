@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pitboss.errors import ManifestError, OperatorError
+from pitboss.surfaces.commands.notifying import send_left_over
 from pitboss.surfaces.commands.options import json_option, manifest_argument, run_argument, runs_option
 from pitboss.surfaces.faults import is_quiet, manifest_trouble, voice
 from pitboss.surfaces.outlet import Outlet, stderr, stdout
@@ -27,9 +28,10 @@ __all__ = ["demo", "dispatch", "rehearse", "resume", "tree", "validate"]
 
 @click.command()
 @manifest_argument
+@click.option("--without-secrets", is_flag=True, help="Only warn of PITBOSS_NOTIFY_* variables that are not set here.")
 @json_option
 @voice
-def validate(manifest: str, as_json: bool) -> None:  # noqa: FBT001 - click hands options over like this
+def validate(manifest: str, without_secrets: bool, as_json: bool) -> None:  # noqa: FBT001 - click hands options over so
     """Check a manifest and say everything that is wrong with it.
 
     Exit code: 0 if it is valid, 2 if it is not.
@@ -38,7 +40,7 @@ def validate(manifest: str, as_json: bool) -> None:  # noqa: FBT001 - click hand
 
     out, err = stdout(), stderr()
     try:
-        loaded = compose.load(manifest)
+        loaded = compose.load(manifest, has_secrets=not without_secrets)
     except ManifestError as error:
         if as_json:
             out.line(_validation_json(None, error))
@@ -130,7 +132,9 @@ def dispatch(manifest: str, run_dir: str | None) -> None:
     """
     from pitboss import compose
 
-    code, _ = _carry_out(compose.load(manifest), run_dir=run_dir)
+    loaded = compose.load(manifest)
+    send_left_over(run_dir or (loaded.run.run_dir if loaded.manifest.run.run_dir else None))
+    code, _ = _carry_out(loaded, run_dir=run_dir)
     sys.exit(code)
 
 
@@ -233,6 +237,7 @@ def resume(run: str, scope: ResumeScope | None, fresh: tuple[str, ...], run_dir:
     from pitboss.surfaces import client
     from pitboss.surfaces.watching import watch
 
+    send_left_over(run_dir)
     found = client.open_run(client.base(run_dir), run)
     again = [client.find_actor(found, name) for name in fresh]
     failed_before: list[int] = []

@@ -1,0 +1,79 @@
+"""The command about who is told of a run; and what other commands send on their way of runs that ended.
+
+It reaches the sending hand through ``upkeep``, which is imported when something is sent. Called by ``cli``, and by the
+commands that look after runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from pitboss.surfaces.commands.options import json_option, run_argument, runs_option
+from pitboss.surfaces.faults import is_quiet, voice
+from pitboss.surfaces.outlet import stderr, stdout
+
+__all__ = ["notify", "send_left_over"]
+
+
+@click.command()
+@run_argument
+@click.option("--send", is_flag=True, help="Send what was not delivered, what a receiver has refused too.")
+@click.option("--test", "is_test", is_flag=True, help="Send a test message to everyone; RUN may be a manifest then.")
+@runs_option
+@json_option
+@voice
+def notify(run: str, send: bool, is_test: bool, run_dir: str | None, as_json: bool) -> None:  # noqa: FBT001 - click
+    """Show who was told what of a run, and whom it did not reach.
+
+    What is not delivered when a run ends is sent by the next dispatch, resume or prune within a day, and by --send at
+    any time. The secrets in the addresses are taken from the environment of the command that sends.
+
+    Exit code: 0, or 1 if something that was to be sent now was not delivered.
+    """
+    from pitboss.journal.discovery import resolve
+    from pitboss.surfaces import client, telling
+
+    if send and is_test:
+        raise click.UsageError("--send and --test exclude each other; give one")
+    out = stdout()
+    if is_test and Path(run).is_file():
+        from pitboss import upkeep
+
+        settled = upkeep.test_sinks(upkeep.sinks_of_manifest(run), "test", out.line)
+    else:
+        path = resolve(client.base(run_dir), run)
+        state = telling.state_of(path)
+        if not send and not is_test:
+            out.line(telling.outbox_json(state) if as_json else "\n".join(telling.outbox_lines(state, run_dir)))
+            return
+        from pitboss import upkeep
+
+        settled = (
+            upkeep.test_sinks(state.spec.sinks, path.name, stderr().line)
+            if is_test
+            else upkeep.send_owed(path, stderr().line)
+        )
+    if as_json:
+        out.line(telling.settled_json(settled))
+    else:
+        out.line("\n".join(telling.settled_lines(settled)) or "There was nothing to send.")
+    sys.exit(0 if all(one.outcome == "delivered" for one in settled) else 1)
+
+
+def send_left_over(run_dir: str | None) -> None:
+    """Send what ended runs still owe, and say so; it holds the command up for seconds at most."""
+    from pitboss.surfaces import client
+
+    base = client.base(run_dir)
+    if not base.is_dir() or not any(base.glob("*/notifications.due")):
+        return
+    from pitboss import upkeep
+    from pitboss.surfaces import telling
+
+    err = stderr()
+    for left in upkeep.send_left_over(base, err.line):
+        if not is_quiet() or left.trouble:
+            err.line("\n".join(telling.left_lines(left.run_id, left.settled, left.trouble)))

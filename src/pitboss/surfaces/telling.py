@@ -1,0 +1,140 @@
+"""Who was told what of a run, as an operator sees it on a terminal or reads it as JSON.
+
+Called by ``commands``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from pitboss.core.outbox import Outbox
+from pitboss.core.state import RunState, evolve
+from pitboss.errors import OperatorError
+from pitboss.journal.reader import replay
+from pitboss.journal.rundir import RunDir
+from pitboss.model.notices import Settled, Sink
+from pitboss.surfaces import words
+from pitboss.wire.scalars import to_timestamp
+
+__all__ = ["left_lines", "outbox_json", "outbox_lines", "settled_json", "settled_lines", "state_of"]
+
+_LABELS = {
+    "delivered": "delivered",
+    "refused": "refused",
+    "undelivered": "not delivered",
+    "on the way": "not sent yet",
+}
+
+
+def state_of(path: Path) -> RunState:
+    """A run as its journal leaves it.
+
+    Raises:
+        OperatorError: It has none, or it was cut off before its first fact.
+        WorldError: The journal is damaged.
+    """
+    run, state = RunDir(path), RunState()
+    if run.journal.exists():
+        for entry in replay(run.journal):
+            state = evolve(state, entry.fact)
+    if state.run is None:
+        raise OperatorError(f"run {run.run_id} has no journal, so it is not known who was told what")
+    return state
+
+
+def outbox_lines(state: RunState, runs_dir: str | None = None) -> Iterator[str]:
+    """Every message and sink, a line each, with how telling it went last."""
+    sinks = state.spec.sinks
+    if not sinks:
+        yield f"Run {state.spec.run_id} tells nobody: its manifest has no [[notification]]."
+        return
+    yield f"Run {state.spec.run_id} tells {', '.join(map(_sink, sinks))}"
+    last = _last(state.outbox)
+    for notice in state.outbox.notices.values():
+        for sink in sinks:
+            if (notice.key, sink.id) in last or (notice.key, sink.id) in state.outbox.due:
+                settled = last.get((notice.key, sink.id))
+                subject = notice.key.partition(":")[2]
+                yield _line(words.clock(notice.at), settled, subject, sink.id)
+    if owed := len(state.outbox.owed):
+        base = f" --run-dir {shlex.quote(runs_dir)}" if runs_dir else ""
+        command = f"{words.program()} notify {words.short_id(state.spec.run_id)} --send{base}"
+        yield f"{words.plural(owed, 'message')} still to be delivered: {command}"
+
+
+def _sink(sink: Sink) -> str:
+    filters = [f"from {sink.severity_min}"] if sink.severity_min != "info" else []
+    filters += [f"only {', '.join(sink.events) or 'nothing'}"] if sink.events is not None else []
+    return f"{sink.id} ({'; '.join([sink.kind, *filters])})"
+
+
+def _line(at: str, settled: Settled | None, subject: str, sink: str) -> str:
+    label = _LABELS[settled.outcome if settled else "on the way"]
+    after = f" after {words.plural(settled.tries, 'try').replace('trys', 'tries')}" if settled else ""
+    why = f": {words.clean(settled.error)}" if settled and settled.error else ""
+    return f"  {at}  {label:<13}  {sink:<14} {words.clean(subject)}{after}{why}"
+
+
+def _last(outbox: Outbox) -> dict[tuple[str, str], Settled]:
+    return {(settled.key, settled.sink): settled for settled in outbox.settled}
+
+
+def outbox_json(state: RunState) -> str:
+    """The same as JSON. Of a sink, only what is not secret: its address is not there, not even unfilled."""
+    last = _last(state.outbox)
+    told = [
+        {
+            "dedup_key": notice.key,
+            "event_kind": notice.kind,
+            "severity": notice.severity,
+            "ts": to_timestamp(notice.at),
+            "sink_id": sink.id,
+            "outcome": last[pair].outcome if (pair := (notice.key, sink.id)) in last else "pending",
+            "tries": last[pair].tries if pair in last else 0,
+            "error": last[pair].error if pair in last else "",
+        }
+        for notice in state.outbox.notices.values()
+        for sink in state.spec.sinks
+        if (notice.key, sink.id) in last or (notice.key, sink.id) in state.outbox.due
+    ]
+    sinks = [
+        {"id": sink.id, "kind": sink.kind, "events": sink.events, "severity_min": sink.severity_min}
+        for sink in state.spec.sinks
+    ]
+    shape = {"version": 1, "run_id": state.spec.run_id, "sinks": sinks, "messages": told}
+    return msgspec.json.format(msgspec.json.encode(shape), indent=2).decode()
+
+
+def settled_lines(settled: Iterable[Settled]) -> Iterator[str]:
+    """How sending went just now."""
+    for one in settled:
+        yield _line(words.clock(one.at), one, one.key.partition(":")[2], one.sink)
+
+
+def settled_json(settled: Iterable[Settled]) -> str:
+    """The same as JSON."""
+    shape = [
+        {
+            "dedup_key": one.key,
+            "event_kind": one.kind,
+            "sink_id": one.sink,
+            "outcome": one.outcome,
+            "tries": one.tries,
+            "error": one.error,
+        }
+        for one in settled
+    ]
+    return msgspec.json.format(msgspec.json.encode(shape), indent=2).decode()
+
+
+def left_lines(run_id: str, settled: list[Settled], trouble: str) -> Iterator[str]:
+    """What another command has sent on its way, of a run that ended before."""
+    if trouble:
+        yield f"pitboss: what run {run_id} still has to tell could not be sent: {trouble}"
+    for one in settled:
+        how = "was delivered now" if one.outcome == "delivered" else f"was not delivered: {one.error}"
+        yield f"pitboss: {one.kind} of run {words.short_id(run_id)} to {one.sink} {how}"
