@@ -9,31 +9,25 @@ import socket
 import stat
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
+from pitboss.core.state import RunState
 from pitboss.drivers import peer
-from pitboss.drivers.claude import Minted
 from pitboss.journal.rundir import RunDir
-from pitboss.model import effects as e
 from pitboss.model import orders as o
 from pitboss.model import signals as s
-from pitboss.model.calls import RequestApproval
-from pitboss.model.run import RunSpec
-from pitboss.model.signals import Signal
-from pitboss.services.control import MOST_CLIENTS, Control
-from pitboss.services.mcp import Seats
+from pitboss.services.control import MOST_CLIENTS
+from pitboss.services.happenings import Happenings
 from pitboss.services.place import LONGEST_PATH
 from pitboss.surfaces.operator import places
-from pitboss.testing.doubles import RUN, Story, a_run, a_tree
+from pitboss.testing.doubles import RUN, a_run, a_tree
 from pitboss.wire.control import LONGEST_LINE
-
-Event = dict[str, object]
-HELLO: Event = {"op": "hello", "client_version": "test 1", "capabilities": ["several"]}
-CALLERS: list[Caller] = []
+from support.operators import HELLO, Caller, Desk, hang_up, led, until
 
 
 @pytest.fixture
@@ -51,107 +45,7 @@ def rundir(short: Path) -> RunDir:
 @pytest.fixture(autouse=True)
 async def _hang_up() -> AsyncIterator[None]:
     yield
-    while CALLERS:
-        CALLERS.pop().writer.close()
-    await asyncio.sleep(0)
-
-
-class Desk:
-    """A run of the core alone behind a real socket: what is posted is decided at once."""
-
-    def __init__(
-        self, rundir: RunDir, spec: RunSpec, *, runtime_dir: str = "", temp: Sequence[str] | None = None
-    ) -> None:
-        self.story = Story(spec)
-        self.warnings: list[str] = []
-        self.posted: list[Signal] = []
-        self.deaf = False
-        """Orders are taken and never answered."""
-        self.rundir = rundir
-        seats = Seats(rundir, spec, self.story.clock.now, lambda: Minted("id", "session"), temp=temp)
-        self.control = Control(
-            rundir,
-            spec,
-            self.story.clock.now,
-            self.warnings.append,
-            seats,
-            cursor=lambda: len(self.story.facts),
-            runtime_dir=runtime_dir,
-            temp=temp,
-            patience_secs=0.5,
-        )
-        self._answering: list[asyncio.Task[None]] = []
-
-    @property
-    def path(self) -> Path:
-        return Path(self.rundir.control_path.read_text().strip())
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
-        async with self.control.serving(self._post):
-            self.control.see(self.story.state)
-            yield
-
-    def _post(self, signal: Signal) -> None:
-        self.posted.append(signal)
-        if self.deaf:
-            return
-        outcome = self.story.when(signal)  # type: ignore[arg-type]  # every signal is one of those the core takes
-        self.control.see(self.story.state)
-        for effect in outcome.effects:
-            if isinstance(effect, e.AnswerOrder):
-                work = self.control.answer(effect, self._post)
-                self._answering.append(asyncio.get_running_loop().create_task(work))
-
-    def ask(self, summary: str = "push to main", **more: object) -> str:
-        """The lead asks for approval; the request's id."""
-        assert None is self.story.calls("lead", RequestApproval(summary=summary, **more))  # type: ignore[arg-type]
-        self.control.see(self.story.state)
-        return next(reversed(self.story.state.approvals))
-
-
-class Caller:
-    """An operator."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-        CALLERS.append(self)
-
-    @classmethod
-    async def connect(cls, path: Path, *, hello: bool = True) -> Caller:
-        caller = cls(*await asyncio.open_unix_connection(str(path), limit=1 << 26))
-        if hello:
-            caller.send(HELLO)
-            assert "hello" == (await caller.hear())["event"]
-        return caller
-
-    def send(self, *lines: Event | bytes) -> None:
-        for line in lines:
-            self.writer.write(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n")
-
-    async def hear(self) -> Event:
-        async with asyncio.timeout(10):
-            line = await self.reader.readline()
-        assert line, "the connection has ended"
-        event = json.loads(line)
-        assert isinstance(event, dict)
-        return event
-
-    async def ended(self) -> bool:
-        """True once the other side has left and everything it said was read."""
-        async with asyncio.timeout(10):
-            try:
-                while await self.reader.read(1 << 20):
-                    pass
-            except ConnectionError:
-                pass
-        return True
-
-
-def led(desk: Desk) -> Desk:
-    desk.story.working("lead")
-    return desk
+    await hang_up()
 
 
 # --- the conversation -------------------------------------------------------------------------------------------------
@@ -373,6 +267,91 @@ async def test_there_is_room_for_so_many_and_no_more(rundir: RunDir) -> None:
         await Caller.connect(desk.path)
 
 
+async def test_those_who_say_nothing_take_nobodys_place(rundir: RunDir) -> None:
+    desk = Desk(rundir, a_run("a"))
+    async with desk.open():
+        silent = [await Caller.connect(desk.path, hello=False) for _ in range(MOST_CLIENTS + 10)]
+        await until(lambda: len(desk.control._clients) == len(silent))
+        good = await Caller.connect(desk.path)
+        assert "workers_snapshot" == (await good.ask("list_workers"))["event"]
+
+
+async def test_two_thousand_connections_are_answered_or_closed_and_leave_nothing_behind(rundir: RunDir) -> None:
+    desk = led(Desk(rundir, a_tree()))
+    name = desk.ask()
+    async with desk.open():
+        good = await Caller.connect(desk.path)
+        await good.hear_of("approval_request")
+        open_files = psutil.Process().num_fds()
+        for _ in range(20):
+            crowd = [socket.socket(socket.AF_UNIX) for _ in range(100)]
+            for one in crowd:
+                one.setblocking(False)
+                with suppress(BlockingIOError):  # the queue at the door is full
+                    one.connect(str(desk.path))
+                with suppress(OSError):
+                    one.send(b"x" * 1000)
+            await asyncio.sleep(0)
+            for one in crowd:
+                one.close()
+        assert "op_acked" == (await good.ask("approve", request_id=name, approved=True))["event"]
+        await until(lambda: psutil.Process().num_fds() <= open_files)
+        await until(lambda: len(desk.control._clients) == 1)
+    assert [] == desk.warnings
+
+
+class Speechless(Happenings):
+    """Something has happened that cannot be told."""
+
+    def take(self, state: RunState) -> None:
+        raise OverflowError("date value out of range")
+
+
+async def test_what_cannot_be_told_is_no_reason_to_end_the_run_or_to_leave_a_client(rundir: RunDir) -> None:
+    desk = led(Desk(rundir, a_tree()))
+    desk.control.happenings = Speechless()
+    async with desk.open():
+        good = await Caller.connect(desk.path)
+        name = desk.ask()  # the loop tells the door in the same breath
+        assert name == (await good.hear_of("approval_request"))["request_id"]
+    assert "operators are not told of something: OverflowError" in desk.warnings[0]
+
+
+async def test_a_request_whose_time_no_calendar_has_reaches_operators_all_the_same(rundir: RunDir) -> None:
+    desk = led(Desk(rundir, a_tree(lead_timeout_secs=2**63)))
+    name = desk.ask()
+    async with desk.open():
+        asked = await (await Caller.connect(desk.path)).hear_of("approval_request")
+    assert name == asked["request_id"]
+    assert "expires_at" not in asked
+
+
+async def test_one_who_has_subscribed_and_does_not_read_costs_a_bounded_amount_and_is_shown_the_run_anew(
+    rundir: RunDir,
+) -> None:
+    desk = Desk(rundir, a_run(*(f"task-{n}-" + "x" * 60 for n in range(300)), max_parallel=300, max_starts=300))
+    desk.control.patience_secs = 60.0
+    async with desk.open():
+        lazy = await Caller.connect(desk.path)
+        lazy.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        lazy.send({"op": "subscribe", "every_ms": 0})
+        await until(lambda: any(client.subscribed for client in desk.control._clients))
+        (client,) = desk.control._clients
+        for number in range(40):
+            desk.story.working(desk.names[number])
+            desk.see()
+            desk.control.showing._make_due()
+            await asyncio.sleep(0)
+        waiting = client._writer.transport.get_write_buffer_size()
+        assert waiting < 1 << 20, "one view and no queue"
+
+        lazy.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        first = await lazy.hear_of("snapshot")
+        last = await lazy.hear_of("delta")
+        assert first["cursor"] == last["from"]
+        assert len(desk.story.facts) == last["cursor"], "all that was missed at once"
+
+
 async def test_at_the_end_the_last_news_are_told_and_open_orders_answered(rundir: RunDir) -> None:
     desk = led(Desk(rundir, a_tree()))
     name = desk.ask()
@@ -507,9 +486,3 @@ def test_the_kernel_says_who_is_at_the_other_end() -> None:
         found = peer.peer_of(here)
     assert found is not None
     assert (os.geteuid(), os.getpid()) == (found.uid, found.pid)
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - any condition
-            await asyncio.sleep(0.005)

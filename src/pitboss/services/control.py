@@ -78,6 +78,8 @@ class Control:
         self.run = run
         self.state = RunState(run=spec)
         self.patience_secs = patience_secs
+        self.unanswered: tuple[Asked, ...] = ()
+        """Requests for approval that wait for a decision, the oldest first."""
         self.over = False
         """The run has ended: the last is said, then everyone leaves."""
         self.happenings = Happenings()
@@ -142,6 +144,8 @@ class Control:
         """Take the new state; clients are told what is new in it for them."""
         asks = state.approvals is not self.state.approvals
         self.state = state
+        if asks:
+            self.unanswered = tuple(one for one in state.approvals.values() if one.ruling is None)
         self._known.set()
         self.showing.see(state, self._cursor())
         if asks:
@@ -154,9 +158,16 @@ class Control:
         if self._look is not None:
             self._look.cancel()
             self._look = None
-        self.happenings.take(self.state)
+        self._take()
         for client in self._clients:
             client.bell.set()
+
+    def _take(self) -> None:
+        """See what has happened; what cannot be told is passed over, and is no reason to end the run."""
+        try:
+            self.happenings.take(self.state)
+        except Exception as problem:  # noqa: BLE001 - the wall between the door and the run
+            self._on_warning(f"operators are not told of something: {type(problem).__name__}: {problem}")
 
     def _ring_subscribers(self) -> None:
         watching = [client for client in self._clients if client.subscribed]
@@ -217,7 +228,7 @@ class Control:
                     writer.transport.abort()
                     return
                 client = Operator(self, reader, writer)
-                self.happenings.take(self.state)  # whoever comes is told everything
+                self._take()  # whoever comes is told everything
                 task = group.create_task(self._serve(client, writer), name="operator")
                 self._clients[client] = task
                 task.add_done_callback(lambda _: self._left(client))
@@ -260,10 +271,15 @@ class Control:
 
     async def refusal(self, peer: Peer | None) -> Refused | None:
         """Why somebody may not come in; ``None`` if it may."""
-        if len(self._clients) > MOST_CLIENTS:
+        if peer is not None and (refusal := await self._strangeness(peer)) is not None:
+            return refusal
+        # Last, so that nobody is let in meanwhile; whoever has said nothing yet takes no one's place.
+        if sum(client.let_in for client in self._clients) >= MOST_CLIENTS:
             return refused("cap_reached", f"{MOST_CLIENTS} operators are connected already; try again later")
-        if peer is None:
-            return None  # the socket's own permissions keep others out
+        return None
+
+    async def _strangeness(self, peer: Peer) -> Refused | None:
+        """Why somebody is none of the run's operators; without the kernel's word the socket's permissions must do."""
         if peer.uid not in {os.geteuid(), 0}:
             return refused("forbidden", "this run belongs to somebody else")
         # A pit that was itself started by an agent obeys that one, and what else is no deeper inside than we are.

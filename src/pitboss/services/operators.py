@@ -7,7 +7,7 @@ how things stand, and one that does not read is dropped. Called by ``control``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from pitboss import __version__
@@ -47,6 +47,9 @@ class Desk(Protocol):
     happenings: Happenings
     showing: Showing
 
+    unanswered: tuple[Asked, ...]
+    """Requests for approval that wait for a decision, the oldest first."""
+
     @property
     def asked(self) -> Mapping[str, Asked]:
         """Every request for approval so far, by its id."""
@@ -73,6 +76,8 @@ class Operator:
         self.superseded = False
         """Somebody has come who is told everything instead."""
         self.subscribed = False
+        self.let_in = False
+        """It has said something, and is one of those who may come in."""
         self._desk = desk
         self._reader = reader
         self._writer = writer
@@ -101,6 +106,7 @@ class Operator:
         if (refusal := await self._desk.refusal(peer)) is not None:
             await self.say(events.failed("hello", refusal))
             return
+        self.let_in = True
         if not await self._greet(line, peer):
             return
         async with asyncio.TaskGroup() as group:
@@ -175,8 +181,7 @@ class Operator:
             case wire.ListWorkers():
                 return events.workers_snapshot(self._desk.showing.now().actors)
             case wire.ListApprovals():
-                waiting = (one.approval for one in self._desk.asked.values() if one.ruling is None)
-                return events.approvals_snapshot(waiting)
+                return events.approvals_snapshot(one.approval for one in self._desk.unanswered)
             case wire.GiveSeat(actor_id=name):
                 return self._answer(op, await self._desk.give_seat(name, self._via))
             case wire.Subscribe():
@@ -219,28 +224,34 @@ class Operator:
         await self.say(self._farewell())
 
     async def _catch_up(self) -> None:
-        """Say everything that it does not know yet."""
-        while (event := self._news()) is not None:
+        """Say everything that it does not know yet; what comes up meanwhile rings the bell again."""
+        for event in self._news():
             await self.say(event)
+        if (view := self._new_view()) is not None:
+            await self.say(view)
 
-    def _news(self) -> bytes | None:
+    def _news(self) -> Iterator[bytes]:
+        """What has happened since it was told last; looked for as far as it is read."""
         if self.superseded:
-            first, self._told_superseded = not self._told_superseded, True
-            return events.superseded() if first else self._new_view()
+            if not self._told_superseded:
+                self._told_superseded = True
+                yield events.superseded()
+            return
         asked = self._desk.asked
-        for name in self._shown:
-            if (ruling := asked[name].ruling) is not None:
-                self._shown.remove(name)
-                return events.approval_resolved(asked[name].approval, ruling)
-        for name, one in asked.items():
-            if one.ruling is None and name not in self._shown:
+        for name in [name for name in self._shown if asked[name].ruling is not None]:
+            ruling = asked[name].ruling
+            if name in self._shown and ruling is not None:
+                self._shown.discard(name)
+                yield events.approval_resolved(asked[name].approval, ruling)
+        for one in self._desk.unanswered:
+            name = one.approval.request_id
+            if name not in self._shown and self._desk.asked[name].ruling is None:
                 self._shown.add(name)
-                return events.approval_request(one.approval)
+                yield events.approval_request(one.approval)
         lines = self._desk.happenings.lines
-        if self._told < len(lines):
+        while self._told < len(lines):
             self._told += 1
-            return lines[self._told - 1]
-        return self._new_view()
+            yield lines[self._told - 1]
 
     def _new_view(self) -> bytes | None:
         """What has changed since it was shown the run, if it wants to know, and not too often."""

@@ -7,7 +7,7 @@ a run says is ``wire.control_events``'s. Pure: bytes in, words out, and back. Ca
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, assert_never
+from typing import Annotated, Literal, TypeAlias, assert_never
 
 import msgspec
 
@@ -50,6 +50,9 @@ __all__ = [
 
 LONGEST_LINE = 1 << 20
 """So many bytes a line from an operator may have."""
+
+Millis: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=3_600_000)]
+"""How long a client may wish to wait between two views: an hour at most."""
 
 SEVERAL = "several"
 """The capability of a client that does not mind others: it is told everything however many come after it."""
@@ -194,7 +197,7 @@ class Subscribe(_Op, frozen=True, kw_only=True, tag="subscribe"):
     """Up to where the client knows it already."""
     epoch: str = ""
     """What was said beside that cursor."""
-    every_ms: int = 100
+    every_ms: Millis = 100
     """Changes are told at most this often."""
 
 

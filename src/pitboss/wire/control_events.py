@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from pitboss.model.answers import Answer, Refused
+from pitboss.model.answers import Answer, Instant, Refused
 from pitboss.model.approvals import Approval, Decision, Proposal
 from pitboss.model.run import ActorId, Failure, Phase, Policy, Rule, Status
 from pitboss.model.views import ActorView
@@ -294,7 +294,7 @@ def approval_shape(asked: Approval) -> dict[str, object]:
         "tool_input": asked.tool_input or None,
         "cost": asked.cost_usd,
         "asked_at": to_timestamp(asked.asked_at),
-        "expires_at": None if asked.expires_at is None else to_timestamp(asked.expires_at),
+        "expires_at": None if asked.expires_at is None else to_plain(Instant(asked.expires_at)),
         "fallback": None if asked.expires_at is None else asked.fallback,
         "why": asked.why or None,
     }
