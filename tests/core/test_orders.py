@@ -9,6 +9,7 @@ import pytest
 
 from pitboss.core import ledger
 from pitboss.core.admission import unreserved_usd
+from pitboss.core.views import run_view
 from pitboss.model import calls as c
 from pitboss.model import effects as e
 from pitboss.model import order_facts as of
@@ -161,6 +162,24 @@ def test_a_paused_task_gives_its_slot_away_and_gets_one_again() -> None:
     story.working("b")
     story.succeeds("b")
     assert Phase.PREPARING is story.actor("a").phase
+
+
+def test_who_was_paused_is_shown_to_have_begun_when_it_did() -> None:
+    story = flat()
+    begun = story.actor("a").admitted_at
+    story.clock.turn(100)
+    done(story, o.PauseActor(actor=A))
+    story.gone("a")
+    assert begun == run_view(story.state).actors[0].started_at
+    story.clock.turn(100)
+    done(story, o.ContinueActor(actor=A))
+    story.working("a")
+    assert begun == run_view(story.state).actors[0].started_at
+    story.killed()
+    story.reopened()
+    story.when(s.GuardianUp(at=story.at, pid=3))
+    story.working("a")
+    assert begun < run_view(story.state).actors[0].started_at, "what a dead dispatcher did is another stretch"
 
 
 def test_a_note_is_woven_in_and_says_whose_it_is() -> None:

@@ -11,24 +11,9 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from pitboss.core import leases, lifecycle, outbox, store, words
-from pitboss.core.actor import (
-    Actor,
-    Stopping,
-    Worktree,
-    adopted,
-    found,
-    layer_of,
-    limited,
-    paused,
-    requeued,
-    ruled,
-    spawned,
-    stopped,
-    thawed,
-    told,
-    used,
-)
+from pitboss.core.actor import Actor, Stopping, Worktree, layer_of
 from pitboss.core.run_state import Asked, Draining, RunState, Wait
+from pitboss.core.steps import evolve_actor, found, limited, ruled, spawned
 from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
 from pitboss.model import notice_facts as n
@@ -36,7 +21,6 @@ from pitboss.model import order_facts as of
 from pitboss.model import tree_facts as t
 from pitboss.model.run import (
     ActorId,
-    Failure,
     Phase,
     Policy,
     RunSpec,
@@ -67,7 +51,7 @@ def evolve(state: RunState, fact: f.AnyFact) -> RunState:
             return _evolve_approval(replace(state, actors=state.actors | {fact.actor: actor}), fact)
         case f.ActorFact():
             actor = state.actors[fact.actor]
-            moved = _evolve_actor(actor, fact)
+            moved = evolve_actor(actor, fact)
             if moved.phase is not actor.phase:
                 lifecycle.check(fact.actor, actor.phase, moved.phase)
                 return _reindex(state, actor, moved)
@@ -239,134 +223,3 @@ def _first_actors(run: RunSpec) -> dict[ActorId, Actor]:
     if run.tree is not None:
         return {run.tree.lead.id: Actor(spec=run.tree.lead, role="lead")}
     return {spec.id: Actor(spec=spec) for spec in run.tasks}
-
-
-def _evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - a flat match
-    match fact:
-        case f.ActorAdmitted():
-            return replace(
-                actor,
-                phase=Phase.PREPARING if actor.spec.use_worktree else Phase.STARTING,
-                attempt=fact.attempt,
-                session_id=fact.session_id,
-                allotment_usd=fact.allotment_usd,
-                fresh=actor.fresh and actor.spec.use_worktree,
-                admitted_at=fact.at,
-                first_at=actor.first_at or fact.at,
-            )
-        case f.AttemptLost() | f.ActorRequeued():
-            return requeued(actor, fact)
-        case f.ActorAdopted():
-            return adopted(actor, fact)
-        case f.WorktreeMade():
-            worktree = Worktree(
-                path=fact.path,
-                branch=fact.branch,
-                base=fact.base,
-                created_branch=fact.created_branch,
-                cwd=fact.cwd,
-                attempt=fact.attempt,
-                message=fact.message,
-            )
-            # Asked to stop meanwhile: no process is ever started for it.
-            phase, aside = Phase.TIDYING if actor.stopping else Phase.STARTING, fact.set_aside or actor.set_aside
-            return replace(actor, worktree=worktree, phase=phase, set_aside=aside, fresh=False)
-        case f.WorktreeFailed() | f.SpawnFailed():
-            failure = Failure(kind="unknown", message=fact.message)
-            return replace(actor, phase=Phase.TIDYING, failure=failure, ended_at=fact.at)
-        case f.ProcessStarted():
-            return replace(actor, pid=fact.pid, process_at=fact.at)
-        case f.SessionOpened():
-            return replace(actor, phase=Phase.WORKING if actor.phase is Phase.STARTING else actor.phase, waited_for=())
-        case f.ToolUsed():
-            return used(actor, fact)
-        case f.UsageCounted():
-            return replace(actor, usage=fact.usage, cost_usd=fact.cost_usd)
-        case f.ApiPushedBack():
-            return replace(actor, retries=actor.retries + 1)
-        case f.BackgroundNoted():
-            return replace(actor, background=fact.tasks)
-        case f.TurnFinished():
-            return replace(
-                actor,
-                turn=fact.result,
-                turn_at=fact.at,
-                usage=fact.usage,
-                cost_usd=fact.cost_usd,
-                settled_usage=fact.usage,
-                settled_cost_usd=fact.cost_usd or 0.0,
-                final_message=fact.final_message,
-            )
-        case f.ActorStalled():
-            return replace(actor, silent_secs=fact.secs, stalled_at=fact.at)
-        case f.ActorRevived():
-            return replace(actor, silent_secs=0.0)
-        case f.StopBegan():
-            return stopped(actor, fact)
-        case t.ActorPaused():
-            return paused(actor, fact)
-        case t.ActorFrozen():
-            return replace(actor, phase=Phase.FROZEN, frozen_at=fact.at, pauses=actor.pauses + 1)
-        case t.ActorThawed():
-            return thawed(actor, fact.at)
-        case t.ActorContinued():
-            reprompts = actor.reprompts + fact.redirects
-            return replace(actor, phase=Phase.QUEUED, told=fact.prompt, waited_for=(), reprompts=reprompts)
-        case t.MessageSent(message=message):
-            return replace(actor, inbox=(*actor.inbox, message), reprompts=actor.reprompts + message.interrupts)
-        case of.ModelSet(model=model):
-            return replace(actor, spec=replace(actor.spec, model=model))
-        case t.InterruptAsked():
-            return replace(actor, interrupting=True)
-        case t.MessagesDelivered():
-            return told(actor)
-        case (
-            t.ActorSpawned()
-            | t.WaitBegan()
-            | t.WaitEnded()
-            | t.SeatOpened()
-            | a.ApprovalRequested()
-            | a.ApprovalTakenUp()
-            | a.ApprovalDecided()
-        ):
-            return actor  # what they change is the run's: see ``evolve``
-        case f.RungReached():
-            stopping = replace(
-                actor.stopping or Stopping(reason="failed"),
-                step=fact.step,
-                rung=fact.rung,
-                patience_until=fact.at + fact.patience_secs,
-            )
-            return replace(actor, stopping=stopping)
-        case f.ProcessEnded():
-            return replace(
-                actor,
-                phase=Phase.TIDYING,
-                ended_at=fact.at,
-                certificate=fact.certificate,
-                usage=fact.usage,
-                cost_usd=fact.cost_usd,
-                failure=fact.failure,
-                final_message=fact.final_message,
-                background=(),
-                silent_secs=0.0,
-            )
-        case f.WorktreeLeft():
-            left = None
-            if actor.worktree:
-                left = replace(actor.worktree, removed=fact.removed, branch_deleted=fact.branch_deleted)
-            # What an earlier attempt had set aside stays where it is, so it stays named.
-            aside = fact.set_aside or actor.set_aside
-            return replace(actor, worktree=left, set_aside=aside, note=fact.message or actor.note)
-        case f.ActorSettled():
-            return replace(
-                actor,
-                phase=Phase.SETTLED,
-                status=fact.status,
-                failure=fact.failure,
-                note=fact.note,
-                settled_at=fact.at,
-                ended_at=actor.ended_at or fact.at,
-            )
-        case _:
-            assert_never(fact)

@@ -98,7 +98,8 @@ def _steps(before: ActorView | None, actor: ActorView, view: RunView, now: float
         yield _of(actor, now, "spawned", f"spawned by {parent}" if parent else "joined")
     was = before.phase if before else Phase.QUEUED
     if actor.attempt > (before.attempt if before else 0):
-        yield _of(actor, actor.started_at or now, "started", _beginning(actor))
+        at = actor.started_at if actor.started_at and actor.attempt <= 1 else now
+        yield _of(actor, at, "started", _beginning(actor))
     if was is actor.phase:
         return
     if actor.phase is Phase.SETTLED:
