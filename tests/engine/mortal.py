@@ -26,16 +26,31 @@ from pitboss.journal.publish import ArtifactHand
 from pitboss.journal.rundir import RunDir
 from pitboss.model import effects as e
 from pitboss.model import facts as f
+from pitboss.model import order_facts as of
+from pitboss.model import orders as o
 from pitboss.model import signals as s
+from pitboss.model import tree_facts as t
+from pitboss.model.answers import Refused
 from pitboss.model.effects import Effect, Emit, Hand
 from pitboss.model.notices import Sink
-from pitboss.model.run import ActorId, Certificate, Failure, Heard, RunSpec, TurnResult, Usage
+from pitboss.model.run import ActorId, Certificate, Failure, Heard, Rule, RunSpec, TurnResult, Usage
 from pitboss.testing.doubles import RUN, a_run, a_task
 from pitboss.testing.faulty_disk import Call, Dead, FaultyDisk
 
 STEPS = ("one", "two", "three")
 STEP = Usage(input=1000, output=100)
 FAILS = ActorId("c")
+
+ORDERS: dict[str, o.AnyOrder] = {
+    "note": o.NoteActor(actor=ActorId("d"), text="mind the gap"),
+    "model": o.SetModel(actor=ActorId("d"), model="claude-opus-4-7"),
+    "limits": o.ChangeLimits(actor=ActorId("a"), timeout_secs=4321),
+    "rules": o.ReplacePolicy(rules=(Rule(action="auto_approve"),)),
+    "nobody": o.CancelActor(actor=ActorId("nobody")),
+}
+"""What an operator orders as soon as the run is up, each under an id of its own."""
+
+DEEDS = (t.MessageSent, of.ModelSet, of.LimitsChanged, of.PolicyReplaced, of.OrderTaken)
 
 
 class Knife:
@@ -94,6 +109,10 @@ class End(NamedTuple):
     """How many steps each session has done: nobody started a second one."""
     lines: dict[str, str]
     """What ``summary.jsonl`` says."""
+    orders: dict[str, str]
+    """What each order was answered, as a word."""
+    deeds: dict[str, int]
+    """How often each order was carried out, by the fact it leads to."""
     exit_code: int | None
 
 
@@ -111,6 +130,8 @@ class Machine:
         self.transcripts: dict[str, int] = {}
         self.processes: set[tuple[str, int]] = set()
         self.started: list[tuple[str, int]] = []
+        self.answered: dict[str, str] = {}
+        """What an operator was answered, by the order's id; it asks again until it is."""
         self.logs: dict[tuple[str, int], Usage] = {}
         """What each attempt of each actor has used."""
         self.told: Counter[str] = Counter()
@@ -220,6 +241,8 @@ class Machine:
             e.PublishTask: artifacts.publish_task,
             e.PublishTasks: artifacts.publish_tasks,
             e.PublishRun: artifacts.publish_run,
+            e.Tell: self._tell,
+            e.AnswerOrder: self._answer,
             e.Notify: self._notify,
             e.FinishNotices: self._finish,
             e.PublishNotices: NoticeLines(self.rundir, self.now).publish,
@@ -241,6 +264,16 @@ class Machine:
 
     async def _guard(self, _: e.StartGuardian, emit: Emit) -> None:
         emit(s.GuardianUp(at=self.now(), pid=9))
+        for name, order in ORDERS.items():
+            if name not in self.answered:
+                emit(s.OrderGiven(at=self.now(), order=order, order_id=name, reply_to=name))
+
+    async def _tell(self, effect: e.Tell, _: Emit) -> None:
+        assert effect.text.endswith("mind the gap")
+
+    async def _answer(self, effect: e.AnswerOrder, _: Emit) -> None:
+        answer = effect.answer
+        self.answered[effect.reply_to] = answer.code if isinstance(answer, Refused) else "ok"
 
     async def _probe(self, _: e.ProbeClaude, emit: Emit) -> None:
         emit(s.ClaudeProbed(at=self.now(), version="test"))
@@ -345,6 +378,8 @@ class Machine:
             told={key.split(":")[1] for key in self.told} - {"run_resumed", "run_stopped"},
             sessions=self.transcripts,
             lines={line["task_id"]: line["status"] for line in lines},
+            orders=self.answered,
+            deeds={kind.__name__: sum(isinstance(fact, kind) for fact in self.facts()) for kind in DEEDS},
             exit_code=exits[-1] if exits else None,
         )
 

@@ -1,6 +1,7 @@
 """Killed at every point there is, a run comes to the end of one that nobody disturbed.
 
-Points lie before and after each call of the disk, each effect, each report that comes home, each step of an agent.
+Points lie before and after each call of the disk, each effect, each report that comes home, each step of an agent. An
+operator gives orders meanwhile, and gives them again under their ids until it is answered: each is carried out once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.mortal import STEP, STEPS, End, Machine, power_cut
+from engine.mortal import DEEDS, ORDERS, STEP, STEPS, End, Machine, power_cut
+from pitboss.model.order_facts import OrderTaken
 
 pytestmark = pytest.mark.slow
 
@@ -38,6 +40,8 @@ def test_the_undisturbed_run_is_what_it_should_be(calm: End) -> None:
     assert calm.statuses == calm.lines
     assert {len(STEPS)} == set(calm.sessions.values())
     assert 1 == calm.exit_code
+    assert {name: "not_found" if name == "nobody" else "ok" for name in ORDERS} == calm.orders
+    assert {kind.__name__: len(ORDERS) if kind is OrderTaken else 1 for kind in DEEDS} == calm.deeds
     assert {"run_dispatched", "task_failed", "run_finished"} == calm.told
 
 

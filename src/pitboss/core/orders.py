@@ -221,7 +221,8 @@ def _change_limits(d: Decision, order: o.ChangeLimits) -> Answer | Refused:
     changes = [fact for fact in _limit_facts(d, order) if evolve(d.state, fact) != d.state]
     for fact in changes:
         d.note(fact)
-    return Answer({"ok": True, **_limits_told(d, order), "changed": bool(changes)})
+    ending = {"draining": d.state.draining.by} if d.state.draining else {}  # whatever there is now, nobody is started
+    return Answer({"ok": True, **_limits_told(d, order), "changed": bool(changes), **ending})
 
 
 def _limit_facts(d: Decision, order: o.ChangeLimits) -> Iterator[of.LimitsChanged]:
