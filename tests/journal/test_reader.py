@@ -13,7 +13,11 @@ from pitboss.errors import WorldError
 from pitboss.journal.entries import encode_entry, encode_header
 from pitboss.journal.log import Follower, Journal, Torn, last_entries, replay
 from pitboss.model.facts import AnyFact, GuardianStarted, StopOrdered, ToolUsed
+from pitboss.model.order_facts import OrderTaken
+from pitboss.model.orders import NoteActor
 from pitboss.model.run import ActorId
+from pitboss.model.tree import Message
+from pitboss.model.tree_facts import MessagesDelivered, MessageSent
 
 HEADER = encode_header({"run_id": "r"})
 
@@ -230,3 +234,53 @@ def test_a_journal_without_a_fact_has_no_last_one(path: Path, content: bytes) ->
     path.write_bytes(content)
 
     assert [] == last_entries(path)
+
+
+# --- orders -----------------------------------------------------------------------------------------------------------
+
+A = ActorId("a")
+
+
+def an_order(first: int, *, cause: int) -> list[bytes]:
+    """A note: what it has led to, that it was taken, and what has followed from that."""
+    message = Message(text="mind the gap", by="operator")
+    taken = OrderTaken(at=1.0, order=NoteActor(actor=A, text="mind the gap"), order_id="n")
+    facts = [
+        MessageSent(at=1.0, actor=A, attempt=1, message=message),
+        MessagesDelivered(at=1.0, actor=A, attempt=1),
+        taken,
+        StopOrdered(at=1.0, by="x"),
+    ]
+    return [encode_entry(first + n, first if n else cause, "OrderGiven", fact) for n, fact in enumerate(facts)]
+
+
+@pytest.mark.parametrize("first_cause", [0, 1])
+def test_what_a_crash_has_left_of_an_order_counts_for_nothing(path: Path, first_cause: int) -> None:
+    """Else it would be carried out twice when it is given again under its id."""
+    parts = [HEADER, line(1), *an_order(2, cause=first_cause), line(6), *an_order(7, cause=6)]
+    read = {parts_there: seqs_of(path, parts[:parts_there]) for parts_there in range(2, len(parts) + 1)}
+
+    assert {2: 1, 3: 1, 4: 1, 5: 4, 6: 5, 7: 6, 8: 6, 9: 6, 10: 9, 11: 10} == read
+
+
+def seqs_of(path: Path, parts: list[bytes]) -> int:
+    """The last fact that counts; going on from there leaves nothing of what does not."""
+    path.write_bytes(b"".join(parts))
+    story = replay(path)
+    counted = [entry.seq for entry in story]
+    assert counted == list(range(1, len(counted) + 1))
+    sound = len(b"".join(parts[: len(counted) + 1]))
+    assert (len(counted), sound) == (story.seq, story.end)
+    assert (None if sound == path.stat().st_size else Torn(len(counted) + 2, sound)) == story.torn
+    return counted[-1]
+
+
+def test_an_order_that_is_being_written_is_followed_when_it_is_whole(path: Path) -> None:
+    parts = [HEADER, line(1), *an_order(2, cause=0)]
+    follower = Follower(path)
+    found = []
+    for count in range(1, len(parts) + 1):
+        path.write_bytes(b"".join(parts[:count]))
+        found.append([entry.seq for entry in follower.read()])
+
+    assert [[], [1], [], [], [2, 3, 4], [5]] == found

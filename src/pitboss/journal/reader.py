@@ -16,10 +16,15 @@ from pitboss.errors import WorldError
 from pitboss.journal.blobs import Blobs, blobs_of
 from pitboss.journal.disk import disk_errors
 from pitboss.journal.entries import Entry, Fetch, Header, is_whole, parse_entry, parse_header
+from pitboss.model.order_facts import OrderTaken
 
 __all__ = ["Follower", "Replay", "Torn", "last_entries", "replay"]
 
 _TAIL_BYTES = 8192
+
+
+_ORDER = "OrderGiven"
+"""The signal that an order comes in."""
 
 
 class Torn(NamedTuple):
@@ -49,6 +54,8 @@ class Replay(Iterator[Entry]):
         self.end = 0
         self.seq = 0
         self._line = 0
+        self._order = -1
+        """The first fact of the last order that is whole: what follows from it comes behind its ``OrderTaken``."""
         self._fetch = Blobs(blobs_of(path)).get
         self._entries = self.more()
 
@@ -67,13 +74,37 @@ class Replay(Iterator[Entry]):
             if file.seek(0, os.SEEK_END) < self.end:
                 raise WorldError(f"the journal {self.path} has become shorter than what was read of it; read it anew")
             file.seek(self.end)
+            held: list[Entry] = []
+            mark = (self._line, self.end, self.seq)
             for line in file:
                 if not is_whole(line):
                     self._stop_at(line, file)
-                    return
+                    break
+                if not held:
+                    mark = (self._line, self.end, self.seq)
                 entry = self._take(line)
-                if entry is not None:
-                    yield entry
+                if entry is None:
+                    continue
+                held.append(entry)
+                if not self._is_half_an_order(entry, held[0]):
+                    yield from held
+                    held.clear()
+            if held:
+                self._line, self.end, self.seq = mark
+                self.torn = Torn(self._line + 1, self.end)
+
+    def _is_half_an_order(self, entry: Entry, first: Entry) -> bool:
+        """True while the fact is still to come that an order was taken: without it nothing of that order was done.
+
+        All of it was to be written at once, and nothing is done or answered before it is. So what a crash has left of
+        an order counts for nothing, or it would be carried out twice when it is given again under its id.
+        """
+        if entry.by != _ORDER or entry.cause == self._order:
+            return False
+        if isinstance(entry.fact, OrderTaken):
+            self._order = first.seq
+            return False
+        return True
 
     def _take(self, line: bytes) -> Entry | None:
         """What a sound line says: ``None`` for the header."""
