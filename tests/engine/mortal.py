@@ -273,7 +273,10 @@ class Machine:
 
     async def _answer(self, effect: e.AnswerOrder, _: Emit) -> None:
         answer = effect.answer
-        self.answered[effect.reply_to] = answer.code if isinstance(answer, Refused) else "ok"
+        if not isinstance(answer, Refused):
+            self.answered[effect.reply_to] = "ok"
+        elif answer.code != "unavailable":  # the run has ended: a resume takes it up, and then it is ordered again
+            self.answered[effect.reply_to] = answer.code
 
     async def _probe(self, _: e.ProbeClaude, emit: Emit) -> None:
         emit(s.ClaudeProbed(at=self.now(), version="test"))

@@ -112,7 +112,8 @@ class Story:
         self.facts += self.last.facts
         self.effects += self.last.effects
         check_laws(self.state)
-        check_step(before, self.state)
+        if not isinstance(signal, s.Reopened):  # whom a resume takes up again is not asked for room
+            check_step(before, self.state)
         check_rebuild(before, self.last)
         return self.last
 
