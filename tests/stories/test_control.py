@@ -165,3 +165,69 @@ def test_a_run_goes_on_whoever_holds_a_line_and_never_reads_or_says_anything(pit
     for one in rude:
         one.close()
     assert not Path(path).exists()
+
+
+# --- orders that cross with what happens ------------------------------------------------------------------------------
+
+LINGERS: list[Json] = [{"spawn": 600, "hold": 1}, {"text": "done"}]
+"""Its work is done, and what it has left behind has still to be stopped, which takes a while."""
+
+
+def test_a_cancel_that_comes_while_an_actor_is_accounted_for_takes_nothing_back(pit: Pit) -> None:
+    process = pit.dispatching(pit.manifest({"a": LINGERS}))
+    with line(pit.until(lambda run: run.told("StopBegan", "a"))) as one:
+        answer = one.ask("cancel_worker", task_id="a", reason="too late")
+        ended = pit.finish(process)
+
+    assert ("op_acked", False, "ending") == (answer["event"], answer["changed"], answer["state"])
+    assert (0, {"a": "Success"}) == (ended.code, pit.run.statuses()), ended.err
+    assert [] == pit.with_cookie()
+
+
+def test_of_an_expiry_and_an_answer_the_first_counts_and_the_second_is_told(pit: Pit) -> None:
+    ask = call("request_approval", "ok", summary="push", timeout_secs=1)
+    parts: dict[str, object] = {"lead": [ask, {"text": "{{ok.approved}} by {{ok.decided_by}}"}, {"delay": 0.5}]}
+    process = pit.dispatching(pit.tree(parts=parts))
+    with line(pit.until(lambda run: run.told("ApprovalRequested"))) as one:
+        name = one.hear_of("approval_request")["request_id"]
+        assert "expiry" == one.hear_of("approval_resolved")["decided_by"]
+        answer = one.ask("approve", request_id=name, approved=True)
+        pit.finish(process)
+
+    assert "op_failed" == answer["event"]
+    assert "already answered by expiry: rejected" in str(answer["error"])
+    assert 1 == len(pit.run.told("ApprovalDecided"))
+    assert "expiry" in str(pit.run.record("lead")["final_message"])
+
+
+def test_nobody_goes_on_who_has_ended(pit: Pit) -> None:
+    process = pit.dispatching(pit.manifest({"a": "go", "b": [{"delay": 60}]}))
+    with line(pit.until(lambda run: run.told("ActorSettled", "a"))) as one:
+        answers = [
+            one.ask("continue_worker", task_id="a"),
+            one.ask("reprompt_worker", task_id="a", prompt="more"),
+            one.ask("pause_worker", task_id="a"),
+            one.ask("note_worker", task_id="a", text="more"),
+        ]
+        one.ask("cancel_run")
+        pit.finish(process)
+
+    assert [("not_paused", "done"), ("invalid", "done"), ("done", "done"), (None, "done")] == [
+        (answer.get("current_state"), answer["state"]) for answer in answers
+    ]
+    assert "Success" == pit.run.statuses()["a"]
+    assert 1 == len(pit.run.told("ActorAdmitted", "a"))
+
+
+def test_the_time_out_of_a_frozen_actor_waits_until_it_goes_on(pit: Pit) -> None:
+    slow = {"prompt": [{"delay": 60}], "timeout_secs": 2, "use_worktree": False}
+    process = pit.dispatching(pit.manifest({"a": slow, "clock": [{"delay": 3}, {"text": "three seconds"}]}))
+    with line(pit.until(lambda run: len(run.told("SessionOpened")) == 2)) as one:
+        assert "frozen" == one.ask("pause_worker", task_id="a", mode="freeze")["state"]
+        run = pit.until(lambda run: run.told("ActorSettled", "clock"))
+        assert [] == run.told("StopBegan", "a"), "its clock stands still with it"
+        one.ask("continue_worker", task_id="a")
+        ended = pit.finish(process)
+
+    assert (1, "TimedOut") == (ended.code, run.statuses()["a"]), ended.err
+    assert [] == pit.with_cookie()
