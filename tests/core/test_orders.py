@@ -356,6 +356,24 @@ def test_a_drained_run_starts_nobody_and_says_who_wanted_it() -> None:
     assert (130, Phase.QUEUED) == (story.state.exit_code, story.actor("b").phase)
 
 
+@pytest.mark.parametrize("order", [o.DrainRun(), o.StopRun()])
+def test_a_task_that_waits_to_go_on_when_the_run_drains_has_an_account(order: o.AnyOrder) -> None:
+    story = Story(msgspec.structs.replace(a_run(a_task("a"), a_task("b"), a_task("c")), max_parallel=1))
+    story.working("a")
+    usage = Usage(output=1000)
+    story.when(s.UsageGrew(at=story.at, actor=A, attempt=1, usage=usage, model="claude-haiku-4-5"))
+    done(story, o.PauseActor(actor=A))
+    story.gone("a")
+    done(story, o.ContinueActor(actor=A))
+    assert Phase.QUEUED is story.actor("a").phase
+
+    done(story, order)
+    story.tidied("a")
+
+    assert Status.CANCELLED is story.actor("a").status
+    assert (ActorId("c"),) == story.state.waiting, "who has never begun is told as not started"
+
+
 def test_a_stopped_run_stops_everyone() -> None:
     story = flat()
     assert done(story, o.StopRun())["changed"]

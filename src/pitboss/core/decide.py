@@ -35,7 +35,7 @@ GUARDIAN_TRIES = 5
 """So many losses of the guardian, and the run starts nothing more."""
 
 NEVER_CONTINUED = "never continued: the run is draining"
-"""Of one that was paused: a resume takes it up again."""
+"""Of one that was paused or cut off: a resume takes it up again."""
 
 
 class Outcome(NamedTuple):
@@ -105,13 +105,12 @@ def _consequence(d: Decision, fact: f.AnyFact) -> None:
 
 
 def _stop_the_unstarted(d: Decision) -> None:
-    """Nothing more is started: nobody must wait for ever for a worker that only waits to be started, or to go on."""
-    for name in d.state.waiting:
-        if d.actor(name).parent is not None:
-            steering.stop(d, name, "never started: the run is draining")
+    """Nothing more is started: whoever has begun is accounted for, and nobody waits for ever for a worker's start."""
     for name, actor in d.state.actors.items():
-        if actor.phase is Phase.PAUSED:
+        if actor.phase is Phase.PAUSED or (actor.phase is Phase.QUEUED and actor.attempt):
             steering.stop(d, name, NEVER_CONTINUED, "stop")
+        elif actor.phase is Phase.QUEUED and actor.parent is not None:
+            steering.stop(d, name, "never started: the run is draining")
 
 
 def _stop_the_overdrawn(d: Decision) -> None:

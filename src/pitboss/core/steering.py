@@ -109,7 +109,7 @@ def stop_all(d: Decision, by: str) -> None:
     if not d.state.stop_ordered:
         d.note(f.StopOrdered(at=d.at, by=by))
     for actor in list(d.state.actors.values()):
-        if actor.phase is Phase.QUEUED and actor.parent is None:
+        if actor.phase is Phase.QUEUED and actor.parent is None and not actor.attempt:
             continue  # nobody has asked for it but the manifest: it is told as not started
         stopped = stop(d, actor.spec.id, f"stopped by {by}", "stop")
         if not stopped and actor.stopping and actor.stopping.rung in {e.Rung.CLOSE_STDIN, e.Rung.INTERRUPT}:
