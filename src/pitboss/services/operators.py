@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from pitboss import __version__
+from pitboss.core import tree
 from pitboss.core.run_state import Asked
 from pitboss.core.state import RunState
 from pitboss.drivers.peer import Peer
 from pitboss.model.answers import Answer, Refused
 from pitboss.model.orders import AnyOrder
+from pitboss.model.run import ActorId
 from pitboss.model.views import RunView
 from pitboss.services.happenings import Happenings
 from pitboss.services.showing import SHOW_EVERY_SECS, Showing
@@ -31,6 +33,9 @@ ACTIVITY_SECS = 1.0
 """How often a client is told how busy the store is, as in Pitboss 0.9."""
 
 _LONGEST_VERSION = 80
+
+Activity = tuple[ActorId, int, int]
+"""An actor, how often it has used the store, and how often leases."""
 
 _UNSUITABLE = frozenset({"pause_worker", "continue_worker", "reprompt_worker"})
 """Ops that are answered with ``op_unknown_state`` where their target stands in the way."""
@@ -95,6 +100,11 @@ class Operator:
         """What it was shown last."""
         self._every_secs = SHOW_EVERY_SECS
         self._show_at = 0.0
+        self._activity: list[Activity] = []
+        """What it was told last of the store."""
+        self._activity_at = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        """When the bell rings by itself."""
 
     async def serve(self, peer: Peer | None) -> None:
         """Say hello, then obey and tell until either side has enough."""
@@ -109,12 +119,17 @@ class Operator:
         self.let_in = True
         if not await self._greet(line, peer):
             return
-        async with asyncio.TaskGroup() as group:
-            beat = group.create_task(self._beat())
-            work = {group.create_task(self._listen()), group.create_task(self._tell())}
-            await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
-            for task in (*work, beat):
-                task.cancel()
+        self._activity_at = asyncio.get_running_loop().time() + ACTIVITY_SECS
+        try:
+            async with asyncio.TaskGroup() as group:
+                work = {group.create_task(self._listen()), group.create_task(self._tell())}
+                beat = [] if self._several else [group.create_task(self._beat())]
+                await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+                for task in (*work, *beat):
+                    task.cancel()
+        finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
 
     async def say(self, line: bytes) -> None:
         """Send a line; a client that leaves too much unread for too long is given up.
@@ -227,8 +242,8 @@ class Operator:
         """Say everything that it does not know yet; what comes up meanwhile rings the bell again."""
         for event in self._news():
             await self.say(event)
-        if (view := self._new_view()) is not None:
-            await self.say(view)
+        for event in filter(None, (self._new_activity(), self._new_view())):
+            await self.say(event)
 
     def _news(self) -> Iterator[bytes]:
         """What has happened since it was told last; looked for as far as it is read."""
@@ -260,10 +275,7 @@ class Operator:
         latest = self._desk.showing.now() if self._desk.over else self._desk.showing.latest
         if latest is None or latest is self._view:
             return None
-        loop = asyncio.get_running_loop()
-        wait = self._show_at - loop.time()
-        if wait > 0 and not self._desk.over:
-            loop.call_later(wait, self.bell.set)
+        if not self._desk.over and self._is_too_early(self._show_at):
             return None
         old = self._view
         self._shown_now(latest)
@@ -275,19 +287,35 @@ class Operator:
 
     def _farewell(self) -> bytes:
         state = self._desk.state
-        failed = sum(actor.status is not None and actor.status != "Success" for actor in state.actors.values())
-        return events.run_finished(len(state.order), failed, state.exit_code or 0)
+        return events.run_finished(len(state.order), tree.failed(state), state.exit_code or 0)
+
+    def _is_too_early(self, due: float) -> bool:
+        """True before ``due``; then the bell rings, unless it is to ring sooner."""
+        loop = asyncio.get_running_loop()
+        if loop.time() >= due:
+            return False
+        if self._alarm is None or due < self._alarm.when() or self._alarm.when() <= loop.time():
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = loop.call_at(due, self.bell.set)
+        return True
+
+    # how busy the store is
+
+    def _new_activity(self) -> bytes | None:
+        """How busy the store is, if that has changed; a client of 0.9 is told every second, whatever it is."""
+        if not self._several or self._is_too_early(self._activity_at):
+            return None
+        self._activity_at = asyncio.get_running_loop().time() + ACTIVITY_SECS
+        before, self._activity = self._activity, self._counted()
+        return None if before == self._activity else events.store_activity(self._activity)
 
     async def _beat(self) -> None:
-        """Tell how busy the store is: one that knows others only if that has changed."""
-        last: list[tuple[str, int, int]] | None = None
         while True:
             await asyncio.sleep(ACTIVITY_SECS)
-            counters = [
-                (name, actor.store_calls, actor.lease_calls)
-                for name, actor in self._desk.state.actors.items()
-                if actor.store_calls or actor.lease_calls
-            ]
-            if not self._several or counters != (last or []):
-                last = list(counters)
-                await self.say(events.store_activity(counters))
+            await self.say(events.store_activity(self._counted()))
+
+    def _counted(self) -> list[Activity]:
+        actors = self._desk.state.actors.items()
+        counted = ((name, actor.store_calls, actor.lease_calls) for name, actor in actors)
+        return [one for one in counted if one[1] or one[2]]

@@ -98,7 +98,8 @@ def _steps(before: ActorView | None, actor: ActorView, view: RunView, now: float
         yield _of(actor, now, "spawned", f"spawned by {parent}" if parent else "joined")
     was = before.phase if before else Phase.QUEUED
     if actor.attempt > (before.attempt if before else 0):
-        at = actor.started_at if actor.started_at and actor.attempt <= 1 else now
+        is_new = actor.started_at and actor.started_at != (before.started_at if before else 0.0)
+        at = actor.started_at if is_new else actor.ended_at or now  # it was paused: when it went on is not known
         yield _of(actor, at, "started", _beginning(actor))
     if was is actor.phase:
         return
