@@ -29,6 +29,12 @@ _LOCK = "pitboss.lock"
 _POLITE_SECS = 5.0
 """How long a git that was told to stop may take to remove its lock files and half-made folders."""
 
+_NEIGHBOUR_LEFT = re.compile(r"failed to read .*/worktrees/[^/]+/\w+: No such file or directory")
+"""What git 2.39 fails with before it has done anything, if a worktree that it lists is removed at the same moment."""
+
+_PAUSES = (0.02, 0.1, 0.4)
+"""Before such a command is run again."""
+
 _SETTINGS = {
     # Nobody's hooks run for our plumbing, and no daemon is started that would outlive it or hold our locks.
     "core.hooksPath": os.devnull,
@@ -199,7 +205,16 @@ class Git:
                 outlives us.
             at: The time a commit is dated.
         """
-        process = await self._start(args, stdin, tuple(hold), at)
+        output = await self._run(args, stdin, tuple(hold), at)
+        for pause in _PAUSES:
+            if output.ok or not _NEIGHBOUR_LEFT.search(output.err):
+                break
+            await asyncio.sleep(pause)
+            output = await self._run(args, stdin, tuple(hold), at)
+        return output
+
+    async def _run(self, args: tuple[str, ...], stdin: bytes | None, hold: tuple[int, ...], at: float | None) -> Output:
+        process = await self._start(args, stdin, hold, at)
         try:
             out, err = await process.communicate(stdin)
         finally:
