@@ -18,7 +18,7 @@ import msgspec
 from pitboss import __version__, adoption
 from pitboss.core.lifecycle import HAS_PROCESS
 from pitboss.core.reopening import without_beginning, worth_resuming
-from pitboss.core.state import RunState, evolve
+from pitboss.core.state import RunState, rebuilt
 from pitboss.drivers.claude import ClaudeSessions, Minted, has_transcript, probe
 from pitboss.drivers.cookies import Census, stop_all
 from pitboss.drivers.git import GitWorktrees, Want, preflight
@@ -184,9 +184,7 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[
         if adopted is not None and not rundir.journal.exists():
             adoption.write(rundir, adopted)
         past = replay(rundir.journal)
-        state = RunState()
-        for entry in past:
-            state = evolve(state, entry.fact)
+        state = rebuilt(entry.fact for entry in past)
         if state.run is None:
             raise OperatorError(
                 f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again"

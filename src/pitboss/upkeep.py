@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pitboss import __version__
 from pitboss.core.decide import decide
-from pitboss.core.state import RunState, evolve
+from pitboss.core.state import rebuilt
 from pitboss.drivers.cookies import COOKIE, stop_all
 from pitboss.drivers.git import GitWorktrees
 from pitboss.drivers.git_restore import Saved, find_saved, restore_branch, restore_worktree
@@ -124,9 +124,8 @@ def leave_order(run_dir: Path, order: AnyOrder, order_id: str = "") -> Answer | 
             f"run {run.run_id} has no journal to leave an order in: Pitboss 0.9 kept none; `pitboss resume` makes one"
         )
     with RunLock.acquire(run.lock):
-        past, state = replay(run.journal), RunState()
-        for entry in past:
-            state = evolve(state, entry.fact)
+        past = replay(run.journal)
+        state = rebuilt(entry.fact for entry in past)
         clock = SystemClock()
         via, name = f"{_user()} with pitboss {__version__}", mint_session_id()
         signal = OrderGiven(at=clock.now(), order=order, via=via, order_id=order_id, reply_to=name, absent=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pitboss import adoption
-from pitboss.core.state import RunState, evolve
+from pitboss.core.state import RunState, rebuilt
 from pitboss.engine.ids import mint_run_id
 from pitboss.errors import WorldError
 from pitboss.journal.entries import LARGEST_BYTES
@@ -34,10 +34,7 @@ def of_old(base: Path, disk: FaultyDisk) -> RunDir:
 
 
 def told(run: RunDir) -> RunState:
-    state = RunState()
-    for entry in replay(run.journal):
-        state = evolve(state, entry.fact)
-    return state
+    return rebuilt(entry.fact for entry in replay(run.journal))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pitboss.core import lifecycle
-from pitboss.core.state import RunState
+from pitboss.core.state import RunState, rebuilt
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import orders as o
@@ -32,7 +32,7 @@ from pitboss.model.run import (
     TurnResult,
     Usage,
 )
-from pitboss.testing.doubles import Story, a_run, a_task, replay
+from pitboss.testing.doubles import Story, a_run, a_task
 from support.orders import any_order, check_order
 
 FAILURES = st.sampled_from(
@@ -362,7 +362,7 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def the_journal_alone_rebuilds_the_state(self) -> None:
-        assert replay(self.story.facts) == self.state
+        assert rebuilt(self.story.facts) == self.state
 
     def teardown(self) -> None:
         """From anywhere, a stop and a world that answers lead to the end, and everyone is accounted for."""

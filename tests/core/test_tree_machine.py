@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pitboss.core import ledger, lifecycle, prices, tree
-from pitboss.core.state import Actor, RunState, Wait
+from pitboss.core.state import Actor, RunState, Wait, rebuilt
 from pitboss.core.views import Views, run_view
 from pitboss.model import calls as c
 from pitboss.model import effects as e
@@ -39,7 +39,7 @@ from pitboss.model.run import (
     Usage,
 )
 from pitboss.model.tree import CallId, ForLease
-from pitboss.testing.doubles import Story, a_task, a_tree, replay
+from pitboss.testing.doubles import Story, a_task, a_tree
 from support.orders import any_order, check_order
 
 FAILURES = st.sampled_from(
@@ -687,7 +687,7 @@ class World(RuleBasedStateMachine):
         self.check_end()
 
     def check_end(self) -> None:
-        assert replay(self.story.facts) == self.state, "law 4: the journal alone does not rebuild the state"
+        assert rebuilt(self.story.facts) == self.state, "law 4: the journal alone does not rebuild the state"
         for who in self.state.actors:
             ends = [x for x in self.story.facts if isinstance(x, f.ActorSettled | f.ActorRequeued) and x.actor == who]
             assert all(type(one) is not type(other) for one, other in pairwise(ends)), f"{who} settled twice"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from pitboss.core.state import rebuilt
 from pitboss.engine.clock import SystemClock
 from pitboss.engine.loop import Inbox, Loop
 from pitboss.errors import WorldError
@@ -16,7 +17,7 @@ from pitboss.model import signals as s
 from pitboss.model.effects import Effect, Emit, Hand
 from pitboss.model.notices import Sink
 from pitboss.model.run import ActorId, Certificate, RunSpec, Status, Usage
-from pitboss.testing.doubles import HandTurnedClock, a_result, a_run, a_task, replay
+from pitboss.testing.doubles import HandTurnedClock, a_result, a_run, a_task
 
 
 class MemoryJournal:
@@ -120,7 +121,7 @@ async def test_a_run_goes_from_its_opening_to_its_end() -> None:
     state = await Loop(journal, hands.clock, hands.all()).run(opened(a_run("a", "b", "c", max_parallel=2)))
 
     assert 0 == state.exit_code
-    assert replay(journal.facts) == state
+    assert rebuilt(journal.facts) == state
     assert isinstance(journal.facts[-1], f.RunEnded)
 
 
@@ -223,7 +224,7 @@ async def test_a_run_whose_journal_takes_no_more_drains_and_gives_up_when_nothin
     assert ["a"] == [effect.session.actor for effect, _ in hands.done if isinstance(effect, e.StartSession)]
     assert hands.pressed.is_set()
     assert not any(isinstance(effect, e.TidyWorktree | e.PublishTask) for effect, _ in hands.done)
-    on_disk = replay(journal.facts[: journal.synced])
+    on_disk = rebuilt(journal.facts[: journal.synced])
     assert on_disk.draining is None, "nothing of it is on disk: a resume takes the run as one that was cut off"
 
 
@@ -233,7 +234,7 @@ async def test_a_journal_that_takes_facts_again_has_all_of_them_and_what_waited_
 
     state = await Loop(journal, hands.clock, hands.all()).run(opened(a_run("a", "b", max_parallel=1)))
 
-    assert replay(journal.facts) == state
+    assert rebuilt(journal.facts) == state
     assert journal.synced == len(journal.facts)
     assert state.draining is not None
     assert "the disk is full" in state.draining.by

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from journal.golden import PLACE
-from pitboss.core.state import RunState, evolve
+from pitboss.core.state import rebuilt
 from pitboss.journal.entries import FORMAT, LARGEST_BYTES
 from pitboss.journal.log import Journal, replay
 from pitboss.model.facts import StopOrdered
@@ -24,9 +24,7 @@ def golden(version: int) -> Path:
 @pytest.mark.parametrize("version", FORMATS)
 def test_a_journal_of_each_format_tells_the_same_story(version: int) -> None:
     past = replay(golden(version))
-    state = RunState()
-    for entry in past:
-        state = evolve(state, entry.fact)
+    state = rebuilt(entry.fact for entry in past)
 
     assert version == past.format_version
     assert past.torn is None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from pitboss.core.state import RunState, evolve
+from pitboss.core.state import RunState, rebuilt
 from pitboss.journal.entries import encode_entry, encode_header
 from pitboss.journal.rundir import RunDir
 from pitboss.model import facts as f
@@ -185,10 +185,7 @@ def grown(base: Path) -> list[f.AnyFact]:
 
 def state_of(facts: Iterable[f.AnyFact]) -> RunState:
     """The state after these facts."""
-    state = RunState()
-    for fact in facts:
-        state = evolve(state, fact)
-    return state
+    return rebuilt(facts)
 
 
 # --- runs on disk ---------------------------------------------------------------------------------------------------

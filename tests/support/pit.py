@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 
 import psutil
 
-from pitboss.core.state import RunState, evolve
+from pitboss.core.state import RunState, rebuilt
 from pitboss.journal.log import replay
 from pitboss.testing.fake_binary import install
 from support import claude as real
@@ -69,10 +69,7 @@ class Run(NamedTuple):
     @property
     def state(self) -> RunState:
         """What the journal leads to."""
-        state = RunState()
-        for entry in replay(self.path / "journal.jsonl"):
-            state = evolve(state, entry.fact)
-        return state
+        return rebuilt(entry.fact for entry in replay(self.path / "journal.jsonl"))
 
     def actor(self, label: str) -> str:
         """The id of the actor with this label; a name that is no label is an id."""

@@ -7,7 +7,7 @@ Called by ``compose`` for ``resume``; blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from pitboss.adoption.asked import run_spec
 from pitboss.adoption.members import Members
 from pitboss.adoption.traces import Traces
 from pitboss.core import ledger, tree
-from pitboss.core.state import RunState, evolve
+from pitboss.core.state import RunState, rebuilt
 from pitboss.drivers.strangers import find_of_run
 from pitboss.errors import OperatorError
 from pitboss.journal.discovery import control_answers
@@ -61,12 +61,12 @@ def survey(run: RunDir, binary: str) -> Adoption:
     traces = Traces(run)
     traces.warnings += _warnings(run, legacy)
     facts = list(_facts(traces, legacy, resolved, binary))
-    state = _replay(facts)
+    state = rebuilt(facts)
     _require_money(run, state)
     if legacy.ended_at:
         code = 130 if legacy.was_interrupted else _exit_code(state)
         facts.append(f.RunEnded(at=legacy.ended_at, exit_code=code, was_interrupted=legacy.was_interrupted))
-    return Adoption(tuple(facts), _replay(facts), tuple(traces.warnings))
+    return Adoption(tuple(facts), rebuilt(facts), tuple(traces.warnings))
 
 
 def write(run: RunDir, adoption: Adoption) -> None:
@@ -180,13 +180,6 @@ def _warnings(run: RunDir, legacy: Legacy) -> Iterator[str]:
 
 def _version(legacy: Legacy) -> str:
     return legacy.meta.pitboss_version if legacy.meta else "0.9"
-
-
-def _replay(facts: Iterable[f.AnyFact]) -> RunState:
-    state = RunState()
-    for fact in facts:
-        state = evolve(state, fact)
-    return state
 
 
 def _exit_code(state: RunState) -> int:

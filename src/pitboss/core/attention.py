@@ -109,6 +109,28 @@ def _urgency(need: Need) -> tuple[int, float, float]:
     return URGENCY.index(need.kind), need.until if need.until is not None else float("inf"), need.since
 
 
+def _of(
+    view: RunView,
+    actor: ActorView,
+    kind: NeedKind,
+    text: str,
+    command: str,
+    *,
+    since: float = 0.0,
+    behind: tuple[ActorId, ...] = (),
+) -> Need:
+    """A need of one actor, whose name the text follows and whose id the command."""
+    return Need(
+        kind=kind,
+        about=actor.id,
+        actor=actor.id,
+        since=since,
+        text=f"{actor.name or actor.id} {text}",
+        behind=behind,
+        command=(command, view.run_id, actor.id),
+    )
+
+
 # --- also where no dispatcher is at work ------------------------------------------------------------------------------
 
 
@@ -152,14 +174,8 @@ def _failures(view: RunView) -> Iterator[Need]:
         if not _is_failure(actor, view):
             continue
         said = actor.failure.message or actor.failure.kind if actor.failure else actor.note
-        yield Need(
-            kind="failed",
-            about=actor.id,
-            actor=actor.id,
-            since=actor.ended_at,
-            text=f"{actor.name or actor.id} ended with {actor.status}" + (f": {said}" if said else ""),
-            command=("why", view.run_id, actor.id),
-        )
+        text = f"ended with {actor.status}" + (f": {said}" if said else "")
+        yield _of(view, actor, "failed", text, "why", since=actor.ended_at)
 
 
 def _unreached(view: RunView) -> Iterator[Need]:
@@ -181,29 +197,16 @@ def _is_failure(actor: ActorView, view: RunView) -> bool:
 def _stalled(view: RunView) -> Iterator[Need]:
     for actor in view.actors:
         if actor.silent_secs and actor.phase is Phase.WORKING:
-            yield Need(
-                kind="stalled",
-                about=actor.id,
-                actor=actor.id,
-                since=actor.silent_since,
-                text=f"{actor.name or actor.id} has gone silent",
-                behind=_behind(view, actor.id),
-                command=("attach", view.run_id, actor.id),
-            )
+            behind = _behind(view, actor.id)
+            yield _of(view, actor, "stalled", "has gone silent", "attach", since=actor.silent_since, behind=behind)
 
 
 def _paused(view: RunView) -> Iterator[Need]:
     """Whom nobody but an operator can have paused: the others are their leads' to let go on."""
     for actor in view.actors:
         if actor.role in {"task", "lead"} and actor.phase in {Phase.FROZEN, Phase.PAUSED}:
-            yield Need(
-                kind="paused",
-                about=actor.id,
-                actor=actor.id,
-                text=f"{actor.name or actor.id} is {actor.phase} and goes on when it is told to",
-                behind=_behind(view, actor.id),
-                command=("continue", view.run_id, actor.id),
-            )
+            text = f"is {actor.phase} and goes on when it is told to"
+            yield _of(view, actor, "paused", text, "continue", behind=_behind(view, actor.id))
 
 
 def _budget(view: RunView) -> Iterator[Need]:

@@ -39,13 +39,8 @@ _CODES: dict[str, RefusalCode] = {code: code for code in get_args(RefusalCode)}
 
 def handle(d: Decision, signal: s.OrderGiven) -> None:
     """Carry out an order, or refuse it; either way it is a fact, and whoever waits for the answer hears it."""
-    earlier = d.state.orders.get(signal.order_id) if signal.order_id else None
-    if earlier is not None:
-        same = earlier.order == signal.order
-        other = refused(
-            "conflict", f"the order id {signal.order_id} was used for another order; give it one of its own"
-        )
-        d.reply(signal.reply_to, outcome_of(earlier) if same else other)
+    if (again := _given_before(d, signal)) is not None:
+        d.reply(signal.reply_to, again)
         return
     came = _refuse_absent(signal) or _carry_out(d, signal)
     taken = of.OrderTaken(
@@ -73,12 +68,18 @@ def outcome_of(taken: of.OrderTaken) -> Answer | Refused:
 
 def too_late(d: Decision, signal: s.OrderGiven) -> None:
     """The run has ended: nothing is left that could be ordered, but what was answered is answered again."""
-    earlier = d.state.orders.get(signal.order_id) if signal.order_id else None
-    if earlier is not None and earlier.order == signal.order:
-        d.reply(signal.reply_to, outcome_of(earlier))
-        return
     word = "nothing waits for an answer in it" if isinstance(signal.order, o.AnswerApproval) else "nothing runs in it"
-    d.reply(signal.reply_to, refused("unavailable", f"the run has ended; {word}"))
+    again = _given_before(d, signal)
+    d.reply(signal.reply_to, again or refused("unavailable", f"the run has ended; {word}"))
+
+
+def _given_before(d: Decision, signal: s.OrderGiven) -> Answer | Refused | None:
+    """What is answered to an id that was used before; ``None`` for an order that is new."""
+    earlier = d.state.orders.get(signal.order_id) if signal.order_id else None
+    if earlier is None or earlier.order == signal.order:
+        return None if earlier is None else outcome_of(earlier)
+    message = f"the order id {signal.order_id} was used for another order; give it one of its own"
+    return refused("conflict", message)
 
 
 def _refuse_absent(signal: s.OrderGiven) -> Refused | None:

@@ -6,6 +6,8 @@ anything; ``decide`` does. The state is frozen; ``evolve`` returns a new one and
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -28,7 +30,12 @@ from pitboss.model.run import (
 )
 from pitboss.model.tree import CallId
 
-__all__ = ["Actor", "Asked", "Draining", "RunState", "Stopping", "Wait", "Worktree", "evolve"]
+__all__ = ["Actor", "Asked", "Draining", "RunState", "Stopping", "Wait", "Worktree", "evolve", "rebuilt"]
+
+
+def rebuilt(facts: Iterable[f.AnyFact]) -> RunState:
+    """The state that facts lead to, from the first on: law 4, the journal alone rebuilds it."""
+    return functools.reduce(evolve, facts, RunState())
 
 
 def evolve(state: RunState, fact: f.AnyFact) -> RunState:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pitboss.core import notices
 from pitboss.core.decision import Decision
-from pitboss.core.state import RunState, evolve
+from pitboss.core.state import RunState, rebuilt
 from pitboss.drivers.cookies import COOKIE
 from pitboss.engine.clock import SystemClock
 from pitboss.errors import OperatorError, PitbossError, RunBusy, WorldError
@@ -130,10 +130,8 @@ def _is_known(sink: Sink) -> bool:
 
 
 def _state(run: RunDir) -> tuple[Replay, RunState]:
-    past, state = replay(run.journal), RunState()
-    for entry in past:
-        state = evolve(state, entry.fact)
-    return past, state
+    past = replay(run.journal)
+    return past, rebuilt(entry.fact for entry in past)
 
 
 def _send(

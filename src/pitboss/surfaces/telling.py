@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from pitboss.core.outbox import Outbox
-from pitboss.core.state import RunState, evolve
+from pitboss.core.state import RunState, rebuilt
 from pitboss.errors import OperatorError
 from pitboss.journal.reader import replay
 from pitboss.journal.rundir import RunDir
@@ -37,10 +37,8 @@ def state_of(path: Path) -> RunState:
         OperatorError: It has none, or it was cut off before its first fact.
         WorldError: The journal is damaged.
     """
-    run, state = RunDir(path), RunState()
-    if run.journal.exists():
-        for entry in replay(run.journal):
-            state = evolve(state, entry.fact)
+    run = RunDir(path)
+    state = rebuilt(entry.fact for entry in (replay(run.journal) if run.journal.exists() else ()))
     if state.run is None:
         raise OperatorError(f"run {run.run_id} has no journal, so it is not known who was told what")
     return state

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from pitboss.core.decide import Outcome, decide
-from pitboss.core.state import Actor, RunState, evolve
+from pitboss.core.state import Actor, RunState, rebuilt
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
@@ -176,7 +176,7 @@ class Story:
 
     def killed(self) -> None:
         """The dispatcher dies at once: only what was written down is left, and nothing that ran lives on."""
-        self.state = replay(self.facts)
+        self.state = rebuilt(self.facts)
 
     def reopened(
         self,
@@ -276,11 +276,3 @@ class Story:
         """Take a working actor to a failed end."""
         self.turn_ends(name, a_result(is_error=True))
         self.gone(name, code=1, failure=failure or Failure(kind="unknown", message="broke"))
-
-
-def replay(facts: Iterable[f.AnyFact]) -> RunState:
-    """The state that a journal's facts lead to."""
-    state = RunState()
-    for fact in facts:
-        state = evolve(state, fact)
-    return state
