@@ -40,7 +40,7 @@ def a_session(actor: str, binary: str, cwd: Path, **changes: object) -> Session:
     fields: dict[str, object] = {
         "actor": ActorId(actor),
         "attempt": 1,
-        "cookie": f"run/{actor}/1",
+        "cookie": f"run/{actor}/{uuid.uuid4()}",
         "binary": binary,
         "cwd": str(cwd),
         "prompt": "",

@@ -38,6 +38,7 @@ SCENARIOS: dict[str, list[list[Reply]]] = {
     "denied": [[bash("echo hi > made.txt"), Reply("not made")]],
     "slow": [[Reply("too late", delay_secs=30)]],
     "busy": [[bash("tail -f /dev/null")], [Reply("redirected")]],
+    "busy-with-a-note": [[bash("tail -f /dev/null")], [Reply("noted")], [Reply("redirected")]],
     "woven": [[bash("sleep 0.5"), Reply("heard both")], [Reply("alone")]],
     "too-late-to-weave": [[Reply("first", delay_secs=0.7)], [Reply("second")]],
     "our-tool": [[Reply(tool="mcp__pitboss__lookup", input={"key": "answer"}), Reply("it is 42")]],

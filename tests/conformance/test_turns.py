@@ -105,8 +105,8 @@ async def test_a_message_during_a_tool_call_is_woven_into_the_turn(start: Start)
     talk.say("first")
     await talk.next(ToolAsked)
     talk.say("and this")
-    await talk.next(Ended)
-    await talk.ask("third")
+    assert (await talk.next(Ended)).heard == 2
+    assert (await talk.ask("third")).heard == 3
     assert await talk.leave() == 0
     assert told(talk) == ["heard both", "alone"]
 
@@ -114,8 +114,23 @@ async def test_a_message_during_a_tool_call_is_woven_into_the_turn(start: Start)
 async def test_a_message_after_the_last_call_gets_a_turn_of_its_own(start: Start) -> None:
     talk = await start("too-late-to-weave")
     await talk.open()
-    await talk.ask("first")
+    assert (await talk.ask("first")).heard == 1
     talk.say("second")
-    await talk.next(Ended)
+    assert (await talk.next(Ended)).heard == 2
     assert await talk.leave() == 0
     assert told(talk) == ["first", "second"]
+
+
+async def test_the_end_of_a_turn_says_what_was_read_and_an_interrupted_one_waits_for_no_other(start: Start) -> None:
+    talk = await start("busy-with-a-note")
+    await talk.open()
+    talk.say("first")
+    await talk.next(ToolAsked)
+    talk.say("a note")
+    talk.interrupt()
+    interrupted = await talk.next(Ended)
+    assert (interrupted.result.subtype, interrupted.heard) == ("error_during_execution", 1)
+    talk.say("rather do this")
+    while (await talk.next(Ended)).heard != 3:
+        pass  # the note may have a turn and an end of its own
+    assert await talk.leave() == 0

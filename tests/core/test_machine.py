@@ -340,10 +340,18 @@ class World(RuleBasedStateMachine):
         self.fresh |= {actor.spec.id for actor in actors if actor.attempt and actor.spec.use_worktree}
         self.story.reopened(*began, scope=scope, fresh=fresh)
         for actor in (self.state.actors[who] for who in fresh):
-            assert actor.phase in {Phase.QUEUED, *lifecycle.IN_FLIGHT}, "it is to begin again, however far it had come"
+            waits_or_works = actor.phase in {Phase.QUEUED, *lifecycle.IN_FLIGHT}
+            assert waits_or_works or self.starts_nobody, "it is to begin again, however far it had come"
             assert not actor.resume, "not in the session it had"
             assert spent[actor.spec.id] == (actor.all_cost_usd or 0.0), "what it cost is not forgotten"
         self.take_effects()
+
+    @property
+    def starts_nobody(self) -> bool:
+        """The run drains, as after a failure that halts it, or there is no money."""
+        budget = self.state.run.budget_usd if self.state.run else None
+        spent = sum(actor.all_cost_usd or 0.0 for actor in self.state.actors.values())
+        return self.state.draining is not None or (budget is not None and spent >= budget)
 
     @invariant()
     def what_runs_is_what_is_believed_to_run(self) -> None:

@@ -342,8 +342,7 @@ def test_a_paused_lead_has_its_workers_go_on_and_hears_of_them_when_it_does() ->
     give(story, o.ContinueActor(actor=ActorId("lead")))
     story.working("lead")
 
-    (told,) = [tell.text for tell in story.asked(e.Tell) if tell.actor == "lead"]
-    assert f"Actor {name} was killed by operator.\nReason: why" in told
+    assert f"Actor {name} was killed by operator.\nReason: why" in story.prompt("lead")
 
 
 def test_a_frozen_lead_is_answered_what_it_waits_for_while_it_stands_still() -> None:

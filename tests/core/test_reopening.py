@@ -6,6 +6,7 @@ import pytest
 
 from pitboss.model import effects as e
 from pitboss.model import facts as f
+from pitboss.model import orders as o
 from pitboss.model import signals as s
 from pitboss.model.run import ActorId, EarlierWork, Failure, Heard, Phase, ResumeScope, SetAside, Status, Usage
 from pitboss.testing.doubles import RUN, Story, a_result, a_run, a_task
@@ -413,6 +414,16 @@ def test_without_a_worktree_only_the_session_is_fresh() -> None:
     story.up("a")
     begun_again(story)
     assert story.asked(e.StartSession)[-1].session.resume
+
+
+def test_a_task_that_was_stopped_before_it_began_has_nothing_to_leave_behind() -> None:
+    story = Story(a_run("a", "b", max_parallel=1))
+    story.working("a")
+    story.when(s.OrderGiven(at=story.at, order=o.CancelActor(actor=ActorId("b"))))
+    assert (Status.CANCELLED, 0) == (story.actor("b").status, story.actor("b").attempt)
+    story.succeeds("a")
+    begun_again(story, "b")
+    assert (1, False) == (story.actor("b").attempt, story.asked(e.PrepareWorktree)[-1].fresh)
 
 
 def test_a_task_that_continues_a_session_of_another_run_begins_again_without_it() -> None:

@@ -461,7 +461,9 @@ def test_who_cannot_be_redirected_is_told_why() -> None:
     assert "not yet initialized" in said(story.calls("lead", c.RepromptWorker(task_id=pending, prompt="x")))
 
 
-def test_a_message_to_a_session_that_is_starting_is_told_when_it_answers() -> None:
+def test_what_is_said_before_a_session_begins_stands_in_its_opening_and_what_comes_then_is_told_when_it_answers() -> (
+    None
+):
     story = at_work()
     sub = leads(story)
     below = story.spawns(sub)
@@ -471,11 +473,16 @@ def test_a_message_to_a_session_that_is_starting_is_told_when_it_answers() -> No
     story.calls("lead", c.ContinueWorker(task_id=sub))
     if story.actor(sub).phase is Phase.PREPARING:
         story.prepared(sub)
+    other = story.spawns("lead")
+    story.calls("lead", c.CancelWorker(target=other))
+    story.when(s.OrderGiven(at=story.at, order=o.NoteActor(actor=ActorId(sub), text="while you start")))
     assert not told(story, sub)
 
     story.up(sub)
 
-    assert 1 == len(told(story, sub))
+    assert 1 == story.prompt(sub).count("while you are being paused")
+    (late,) = told(story, sub)
+    assert late.endswith("while you start")
 
 
 def test_an_interrupted_turn_settles_nothing_even_if_its_end_and_the_order_cross() -> None:

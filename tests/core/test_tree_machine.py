@@ -379,8 +379,12 @@ class World(RuleBasedStateMachine):
                 model=spent.model, usage=spent.usage, exact_usage=spent.usage, exact=exact, usd=exact
             )
         result = TurnResult(subtype="error_during_execution" if error else "success", is_error=error, cost_usd=exact)
-        self.give(s.TurnEnded(at=self.at, actor=who, attempt=attempt, result=result, usage=spent.usage))
+        heard = data.draw(st.none() | st.integers(0, before.said))
+        self.give(s.TurnEnded(at=self.at, actor=who, attempt=attempt, result=result, usage=spent.usage, heard=heard))
         self.check_told(before)
+        if before.phase is Phase.WORKING and heard is not None and heard < before.said:
+            stopping = self.state.actors[who].stopping  # for want of money, maybe
+            assert stopping is None or stopping.reason != "finished", "the turn that a message gets was taken from it"
 
     def check_told(self, before: Actor) -> None:
         """The end of a turn ends no work of one that is to be told something, whatever the result says."""

@@ -159,10 +159,6 @@ def killed(story: Story, scope: ResumeScope | None = None) -> None:
         story.when(s.GuardianUp(at=story.at, pid=2))
 
 
-def prompt(story: Story, name: str) -> str:
-    return [start.session.prompt for start in story.asked(e.StartSession) if start.session.actor == name][-1]
-
-
 def test_a_lead_cut_off_while_it_waited_is_told_what_for() -> None:
     story = at_work()
     one = story.spawns("lead")
@@ -170,7 +166,7 @@ def test_a_lead_cut_off_while_it_waited_is_told_what_for() -> None:
     story.calls("lead", c.KvWait(path="/shared/a", timeout_secs=5))
     killed(story)
 
-    assert f"You were waiting for the end of {one} and for the key /shared/a" in prompt(story, "lead")
+    assert f"You were waiting for the end of {one} and for the key /shared/a" in story.prompt("lead")
     assert not story.state.waits
 
 
@@ -180,11 +176,11 @@ def test_what_it_waited_for_is_not_forgotten_when_it_is_cut_off_again_before_it_
     story.calls("lead", c.WaitForWorker(task_id=one))
     killed(story)
     killed(story)
-    assert f"You were waiting for the end of {one}" in prompt(story, "lead")
+    assert f"You were waiting for the end of {one}" in story.prompt("lead")
 
     story.up("lead")
     killed(story)
-    assert "waiting" not in prompt(story, "lead"), "it has heard, and waited for nothing since"
+    assert "waiting" not in story.prompt("lead"), "it has heard, and waited for nothing since"
 
 
 def test_what_a_session_was_told_last_is_told_again() -> None:
@@ -195,19 +191,22 @@ def test_what_a_session_was_told_last_is_told_again() -> None:
     killed(story)
     story.working("lead")
 
-    assert "The last thing you were told was:\n\nthis way" in prompt(story, one)
-    assert prompt(story, one).endswith("go")
+    assert "The last thing you were told was:\n\nthis way" in story.prompt(one)
+    assert story.prompt(one).endswith("go")
 
 
-def test_a_message_that_was_not_told_yet_is_told_when_the_session_is_there_again() -> None:
+def test_a_message_that_was_not_told_yet_is_told_when_the_session_begins_again() -> None:
     story = at_work()
     one = story.spawns("lead")
     story.calls("lead", c.RepromptWorker(task_id=one, prompt="this way"))
     killed(story)
     story.working("lead", one)
-    story.turn_ends(one, a_result(0.1, is_error=True))
 
-    assert (["this way"], Phase.WORKING) == ([tell.text for tell in story.asked(e.Tell)], story.actor(one).phase)
+    assert story.prompt(one).endswith("Your task was:\n\ngo\n\nthis way")
+    assert ([], ()) == (story.asked(e.Tell), story.actor(one).inbox)
+    killed(story)
+    story.working("lead", one)
+    assert "The last thing you were told was:\n\nthis way" in story.prompt(one)
 
 
 def test_paused_and_frozen_ones_stay_paused_and_go_on_when_they_are_to() -> None:

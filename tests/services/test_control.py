@@ -347,9 +347,11 @@ async def test_one_who_has_subscribed_and_does_not_read_costs_a_bounded_amount_a
 
         lazy.reader._transport.resume_reading()  # type: ignore[attr-defined]
         first = await lazy.hear_of("snapshot")
-        last = await lazy.hear_of("delta")
-        assert first["cursor"] == last["from"]
-        assert len(desk.story.facts) == last["cursor"], "all that was missed at once"
+        deltas = [await lazy.hear_of("delta")]
+        while deltas[-1]["cursor"] != len(desk.story.facts):
+            deltas.append(await lazy.hear_of("delta"))
+        assert first["cursor"] == deltas[0]["from"]
+        assert len(deltas) < 5, "what was missed is told at once, but for what the system had taken already"
 
 
 async def test_at_the_end_the_last_news_are_told_and_open_orders_answered(rundir: RunDir) -> None:

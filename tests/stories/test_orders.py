@@ -90,6 +90,7 @@ def test_tasks_of_a_flat_run_are_cancelled_paused_and_told(pit: Pit) -> None:
     assert wanted == run.statuses()
     assert "tried again" == run.record("torn")["final_message"]
     assert "use tabs" in texts(run, "cold")
+    assert 2 == run.told("TurnFinished", "cold")[-1]["heard"], "its task, and the note"
     assert "cancelled by operator: too slow" in pit.pitboss("why", "latest", "slow", "--run-dir", str(pit.runs)).out
     assert [] == pit.with_cookie()
 
@@ -192,9 +193,7 @@ def test_a_drain_is_waited_for_and_whoever_stops_waiting_stops_nothing(pit: Pit)
 
 def test_who_asks_is_answered_and_a_run_that_was_cut_off_keeps_what_it_was_told(pit: Pit) -> None:
     ask = call("request_approval", summary="push to main", timeout_secs=60)
-    process = pit.dispatching(
-        pit.tree(parts={"lead": [ask, FOREVER], "lead/2": [bash("true"), {"text": "heard: {{heard}}"}]})
-    )
+    process = pit.dispatching(pit.tree(parts={"lead": [ask, FOREVER], "lead/2": [{"text": "heard: {{heard}}"}]}))
     run = pit.until(lambda run: run.told("ApprovalRequested"))
     (asked,) = run.told("ApprovalRequested")
     name = str(cast("Json", asked["approval"])["request_id"])

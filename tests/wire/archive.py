@@ -8,8 +8,10 @@ or ``exit``. Paths, ids, ports and durations are neutral, long lists that nobody
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -40,15 +42,41 @@ def session_of(lines: list[Line]) -> Session:
 
 def understood(name: str) -> list[Event]:
     """Return the events of a recording."""
+    events, _ = heard(name)
+    return events
+
+
+def heard(name: str, serve: Callable[[list[bytes]], list[bytes]] = list) -> tuple[list[Event], Conversation]:
+    """Have a recording again: we say what we said, and between that hear what was written.
+
+    Args:
+        name: The recording.
+        serve: Given the lines that were written between two of ours, returns the bytes that are heard instead.
+    """
     lines = load(name)
     talk = Conversation(session_of(lines))
     events: list[Event] = []
-    for line in lines:
-        if line.dir == ">" and b'"initialize"' in bytes(line.msg) and b'"hooks"' in bytes(line.msg):
+    for kind, group in itertools.groupby(lines, key=lambda line: line.dir):
+        if kind == ">":
+            for line in group:
+                repeat(talk, bytes(line.msg))
+        elif kind == "<":
+            for chunk in serve([bytes(line.msg) + b"\n" for line in group]):
+                events += talk.feed(chunk)
+    return events + talk.eof(), talk
+
+
+def repeat(talk: Conversation, said: bytes) -> None:
+    """Have the talk say again what it has to remember that it has said."""
+    match msgspec.json.decode(said):
+        case {"request": {"subtype": "initialize"}}:
             talk.hello()
-        elif line.dir == "<":
-            events += talk.feed(bytes(line.msg) + b"\n")
-    return events
+        case {"request": {"subtype": "interrupt"}}:
+            talk.interrupt()
+        case {"type": "user", "message": {"content": str(text)}}:
+            talk.prompt(text)
+        case _:
+            pass
 
 
 def expected(name: str) -> list[object]:
@@ -111,6 +139,9 @@ class Neutral:
 
     def render(self, lines: list[tuple[float, str, object]]) -> str:
         """Return the text of the recording."""
+        for _, kind, message in lines:
+            if kind == ">" and isinstance(message, dict) and message.get("type") == "user":
+                self._names[message["uuid"]] = message["uuid"]  # made of the session's mark: the same every day
         blanked = [{"t": round(t, 2), "dir": kind, "msg": self._blank(message)} for t, kind, message in lines]
         return "".join(self._reword(json.dumps(line, ensure_ascii=False)) + "\n" for line in blanked)
 

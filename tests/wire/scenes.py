@@ -214,6 +214,32 @@ def message_while_a_turn_runs(theatre: Theatre) -> None:
         stage.finish()
 
 
+@scene(say("first"), say("second"))
+def message_during_the_last_words(theatre: Theatre) -> None:
+    with theatre.stage() as stage:
+        stage.open()
+        stage.prompt("Be short.")
+        stage.until_line("message_start")
+        stage.prompt("Also this.")
+        stage.until(Ended)
+        stage.finish()
+
+
+@scene(say("", bash("timeout 60 tail -f /dev/null")), say("of the note"), say("of the other thing"))
+def message_then_interrupt(theatre: Theatre) -> None:
+    with theatre.stage() as stage:
+        stage.open()
+        stage.prompt("Be slow.")
+        stage.answer(stage.until(ToolAsked))
+        stage.prompt("A note.")
+        stage.until_line('"queued"')
+        stage.write(stage.talk.interrupt())
+        stage.until(Ended)
+        stage.prompt("Something else.")
+        stage.until(Ended)
+        stage.finish()
+
+
 @scene(say("", call("mcp__pitboss__spawn_worker", prompt="x")), say("ok"))
 def message_while_our_tool_waits(theatre: Theatre) -> None:
     with theatre.stage(tools=TOOLS, built_in=()) as stage:

@@ -14,28 +14,15 @@ from hypothesis import strategies as st
 from pitboss.model.run import Usage
 from pitboss.wire import mcp
 from pitboss.wire.claude import Conversation, Ended, Event, JsonObject, McpAsked, UsageSeen, command
-from wire.archive import RECORDINGS, Line, expected, load, session_of, understood
+from wire.archive import RECORDINGS, Line, expected, heard, load, session_of, understood
 from wire.scenes import SCENES
 from wire.stage import TOOLS
 
 NAMES = sorted(SCENES)
 
 
-def output_of(name: str) -> list[bytes]:
-    """What the CLI wrote, line by line."""
-    return [bytes(line.msg) for line in load(name) if line.dir == "<"]
-
-
-def heard(name: str, *chunks: bytes) -> tuple[list[Event], Conversation]:
-    """A conversation that is fed other bytes than were recorded."""
-    talk = Conversation(session_of(load(name)))
-    talk.hello()
-    events = [event for chunk in chunks for event in talk.feed(chunk)]
-    return events + talk.eof(), talk
-
-
-def as_data(events: list[Event]) -> object:
-    return msgspec.json.decode(msgspec.json.encode(events))
+def as_data(events: list[Event]) -> list[object]:
+    return msgspec.json.decode(msgspec.json.encode(events), type=list[object])
 
 
 def test_every_scene_has_its_recording() -> None:
@@ -50,7 +37,7 @@ def test_what_is_understood_is_what_was_understood(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_in_a_recording_is_odd(name: str) -> None:
-    _, talk = heard(name, *(line + b"\n" for line in output_of(name)))
+    _, talk = heard(name)
     assert {} == talk.oddities
 
 
@@ -145,10 +132,13 @@ def test_subagents_are_in_the_account_and_not_in_the_final_message() -> None:
 @settings(deadline=None)
 @given(name=st.sampled_from(NAMES), data=st.data())
 def test_a_recording_cut_anywhere_says_the_same(name: str, data: st.DataObject) -> None:
-    stream = b"\n".join(output_of(name))
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
-    chunks = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    events, talk = heard(name, *chunks)
+    def cut(lines: list[bytes]) -> list[bytes]:
+        stream = b"".join(lines)
+        places = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=3)))
+        return [stream[start:end] for start, end in zip([0, *places], [*places, len(stream)], strict=True)]
+
+    events, talk = heard(name, cut)
+
     assert expected(name) == as_data(events)
     assert {} == talk.oddities
 
@@ -175,10 +165,13 @@ GARBAGE = st.one_of(
 @settings(deadline=None)
 @given(name=st.sampled_from(NAMES), data=st.data())
 def test_garbage_between_lines_changes_nothing_but_the_oddities(name: str, data: st.DataObject) -> None:
-    lines = output_of(name)
-    for _ in range(data.draw(st.integers(1, 5))):
-        lines.insert(data.draw(st.integers(0, len(lines))), data.draw(GARBAGE))
-    events, _ = heard(name, *(line + b"\n" for line in lines))
+    def spoil(lines: list[bytes]) -> list[bytes]:
+        for garbage in data.draw(st.lists(GARBAGE, max_size=2)):
+            lines.insert(data.draw(st.integers(0, len(lines))), garbage + b"\n")
+        return lines
+
+    events, _ = heard(name, spoil)
+
     assert expected(name) == as_data(events)
 
 

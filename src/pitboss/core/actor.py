@@ -130,6 +130,10 @@ class Actor(Frozen, frozen=True, kw_only=True):
     idempotency_key: str = ""
     inbox: tuple[Message, ...] = ()
     """What it is to be told, and has not been yet."""
+    opening: int = 0
+    """How many of those stand in the opening message of the process that is being started."""
+    said: int = 0
+    """How many messages were said to its present process, the opening one included."""
     interrupting: bool = False
     """Its turn is being ended so that it hears its inbox."""
     told: str = ""

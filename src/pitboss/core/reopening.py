@@ -165,7 +165,8 @@ def _requeued(d: Decision, actor: Actor, signal: s.Reopened, *, again: bool) -> 
         **d.about(actor.spec.id),
         session_id=_next_session(actor, signal, resume=resume),
         resume=resume,
-        fresh=named or actor.fresh,
+        # Who was stopped before it began has left nothing: a branch of that name is somebody else's.
+        fresh=bool(actor.attempt) and (named or actor.fresh),
         log_offset=signal.log_sizes.get(actor.spec.id, 0),
     )
 

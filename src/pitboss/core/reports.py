@@ -179,10 +179,13 @@ def _turn_ended(d: Decision, report: s.TurnEnded, actor: Actor) -> None:
             usage=report.usage,
             cost_usd=exact if exact is not None else _live_cost(actor, report.usage),
             final_message=report.final_message,
+            heard=report.heard,
         )
     )
     if actor.phase is Phase.STOPPING and actor.stopping and actor.stopping.rung is e.Rung.INTERRUPT:
         d.climb(report.actor)  # the interrupt has been answered: no need to wait its patience out
+    elif actor.phase is Phase.WORKING and actor.interrupting:
+        d.say_inbox(report.actor)  # also if a message said before is about to have its turn
     else:
         after_turn(d, report.actor)
 

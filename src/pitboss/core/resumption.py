@@ -12,7 +12,12 @@ Look at how things stand, then go on with your task and finish it. Do not do aga
 
 
 def prompt(actor: Actor) -> str:
-    """The message that an attempt begins with.
+    """The message that an attempt begins with; what the actor was told before it could hear stands at its end."""
+    return "\n\n".join([_beginning(actor), *(message.text for message in actor.inbox)])
+
+
+def _beginning(actor: Actor) -> str:
+    """Its task, or how to go on with it.
 
     One that continues a session which was cut off repeats the task, so that nothing depends on what was remembered;
     one that was paused gets what it was told when it was to go on.

@@ -33,6 +33,7 @@ def evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - a
                 attempt=fact.attempt,
                 session_id=fact.session_id,
                 allotment_usd=fact.allotment_usd,
+                opening=len(actor.inbox),
                 fresh=actor.fresh and actor.spec.use_worktree,
                 admitted_at=actor.admitted_at or fact.at,
                 first_at=actor.first_at or fact.at,
@@ -53,14 +54,16 @@ def evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - a
             )
             # Asked to stop meanwhile: no process is ever started for it.
             phase, aside = Phase.TIDYING if actor.stopping else Phase.STARTING, fact.set_aside or actor.set_aside
-            return replace(actor, worktree=worktree, phase=phase, set_aside=aside, fresh=False)
+            opening = len(actor.inbox)
+            return replace(actor, worktree=worktree, phase=phase, set_aside=aside, fresh=False, opening=opening)
         case f.WorktreeFailed() | f.SpawnFailed():
             failure = Failure(kind="unknown", message=fact.message)
             return replace(actor, phase=Phase.TIDYING, failure=failure, ended_at=fact.at)
         case f.ProcessStarted():
             return replace(actor, pid=fact.pid, process_at=fact.at)
         case f.SessionOpened():
-            return replace(actor, phase=Phase.WORKING if actor.phase is Phase.STARTING else actor.phase, waited_for=())
+            phase = Phase.WORKING if actor.phase is Phase.STARTING else actor.phase
+            return replace(told(actor, actor.opening), phase=phase, waited_for=(), opening=0, said=1)
         case f.ToolUsed():
             return used(actor, fact)
         case f.UsageCounted():
@@ -72,7 +75,8 @@ def evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - a
         case f.TurnFinished():
             return replace(
                 actor,
-                turn=fact.result,
+                # One that has yet to read what it was told goes on to another turn.
+                turn=None if fact.heard is not None and fact.heard < actor.said else fact.result,
                 turn_at=fact.at,
                 usage=fact.usage,
                 cost_usd=fact.cost_usd,
@@ -102,7 +106,7 @@ def evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - a
         case t.InterruptAsked():
             return replace(actor, interrupting=True)
         case t.MessagesDelivered():
-            return told(actor)
+            return told(actor, len(actor.inbox))
         case (
             t.ActorSpawned()
             | t.WaitBegan()
@@ -268,11 +272,12 @@ def thawed(actor: Actor, at: float) -> Actor:
     return replace(actor, phase=Phase.WORKING, frozen_at=0.0, held_secs=held)
 
 
-def told(actor: Actor) -> Actor:
-    """An actor that has heard its messages; where it was redirected to outlives its process."""
-    directions = [message.text for message in actor.inbox if message.interrupts]
+def told(actor: Actor, count: int) -> Actor:
+    """An actor that was told its first ``count`` messages; where it was redirected to outlives its process."""
+    directions = [message.text for message in actor.inbox[:count] if message.interrupts]
     last = directions[-1] if directions else actor.told
-    return replace(actor, inbox=(), interrupting=False, turn=None, turn_at=0.0, told=last)
+    left, said = actor.inbox[count:], actor.said + 1
+    return replace(actor, inbox=left, said=said, interrupting=False, turn=None, turn_at=0.0, told=last)
 
 
 def found(fact: f.ActorAdopted, spec: TaskSpec) -> Actor:

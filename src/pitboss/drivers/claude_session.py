@@ -341,6 +341,7 @@ class LiveSession:
                 result=event.result,
                 usage=event.usage,
                 final_message=event.final_message,
+                heard=event.heard,
             )
         )
 

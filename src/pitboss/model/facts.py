@@ -232,6 +232,9 @@ class TurnFinished(ActorFact, frozen=True, kw_only=True):
     usage: Usage
     cost_usd: float | None
     final_message: str | None = None
+    heard: int | None = None
+    """How many of the messages said in this attempt the session had begun to read, if it tells. Fewer than were said,
+    and another turn follows by itself."""
 
 
 class ActorStalled(ActorFact, frozen=True, kw_only=True):

@@ -233,6 +233,9 @@ class TurnEnded(Report, frozen=True, kw_only=True):
     usage: Usage
     """Tokens of this attempt as counted from the stream."""
     final_message: str | None = None
+    heard: int | None = None
+    """How many of the messages said to it, the opening one included, the session had begun to read; None if it does not
+    tell."""
 
 
 class Silent(Report, frozen=True, kw_only=True):

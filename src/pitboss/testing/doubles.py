@@ -170,6 +170,10 @@ class Story:
         """Every effect of a kind so far."""
         return [effect for effect in self.effects if isinstance(effect, kind)]
 
+    def prompt(self, name: str) -> str:
+        """What the actor's last process was told at its beginning."""
+        return [start.session.prompt for start in self.asked(e.StartSession) if start.session.actor == name][-1]
+
     def rungs(self, name: str) -> list[str]:
         """The rungs pressed for an actor so far."""
         return [press.rung.value for press in self.asked(e.Press) if press.actor == name]
@@ -225,7 +229,12 @@ class Story:
             self.up(name)
 
     def turn_ends(
-        self, name: str, result: TurnResult | None = None, usage: Usage | None = None, final_message: str = "done"
+        self,
+        name: str,
+        result: TurnResult | None = None,
+        usage: Usage | None = None,
+        final_message: str = "done",
+        heard: int | None = None,
     ) -> Outcome:
         """Its turn ends."""
         usage = usage or Usage(input=100, output=20)
@@ -238,6 +247,7 @@ class Story:
                 result=result or a_result(),
                 usage=usage,
                 final_message=final_message,
+                heard=heard,
             )
         )
 

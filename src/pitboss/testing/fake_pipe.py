@@ -49,8 +49,10 @@ class Pipe:
     """Stdin and stdout as frames."""
 
     def __init__(self) -> None:
-        self.prompts: list[str] = []
-        """Messages nobody has taken up yet."""
+        self._prompts: list[tuple[str, str]] = []
+        """Messages nobody has taken up yet: id, if it was given one, and text."""
+        self._in_hand: list[str] = []
+        """The ids of those that the present turn has taken up."""
         self.closed = False
         """Stdin has reached its end."""
         self.on_request: Callable[[str, Frame], None] = lambda request_id, request: None
@@ -86,6 +88,22 @@ class Pipe:
         """Answers a request of the other side with an error."""
         body = {"subtype": "error", "request_id": request_id, "error": error}
         self.say({"type": "control_response", "response": body})
+
+    @property
+    def has_prompts(self) -> bool:
+        """Some message waits to be taken up."""
+        return bool(self._prompts)
+
+    def take_prompt(self) -> str:
+        """The first message that waits; its sender is told that it is being read."""
+        uuid, text = self._prompts.pop(0)
+        if uuid:
+            self._in_hand.append(uuid)
+            self._tell_fate(uuid, "started")
+        return text
+
+    def _tell_fate(self, uuid: str, state: str) -> None:
+        self.say({"type": "command_lifecycle", "command_uuid": uuid, "state": state, "uuid": new_uuid()})
 
     def ask(self, request: Frame) -> Frame | None:
         """Asks the other side and waits for its answer; ``None`` if it refuses or can no longer give one."""
@@ -127,13 +145,16 @@ class Pipe:
     def end_turn(self) -> None:
         """An interrupt that came too late is answered all the same."""
         self._in_turn = False
+        for uuid in self._in_hand:
+            self._tell_fate(uuid, "completed")
+        self._in_hand.clear()
         if self._interrupt is not None:
             self.answer_interrupt(self._interrupt)
 
     def answer_interrupt(self, request_id: str) -> None:
         """Says that it was heard."""
         self._interrupt = None
-        self.answer(request_id, {"still_queued": []})
+        self.answer(request_id, {"still_queued": [uuid for uuid, _ in self._prompts if uuid]})
 
     def _heed_interrupt(self) -> None:
         if self._in_turn and self._interrupt is not None:
@@ -158,7 +179,10 @@ class Pipe:
 
     def _sort(self, frame: Frame) -> None:
         if frame["type"] == "user":
-            self.prompts.append(_text_of(part(frame, "message").get("content")))
+            uuid = str(frame.get("uuid") or "")
+            self._prompts.append((uuid, _text_of(part(frame, "message").get("content"))))
+            if uuid:
+                self._tell_fate(uuid, "queued")
         elif frame["type"] == "control_response":
             response = part(frame, "response")
             self._answers[str(response.get("request_id"))] = response
@@ -166,7 +190,7 @@ class Pipe:
             request_id, request = str(frame.get("request_id")), part(frame, "request")
             if request.get("subtype") != "interrupt":
                 self.on_request(request_id, request)
-            elif self._in_turn or self.prompts:
+            elif self._in_turn or self._prompts:
                 self._interrupt = request_id
             else:
                 self.answer_interrupt(request_id)

@@ -81,7 +81,7 @@ class _Play:
         return not self._is_over()
 
     def _has_work(self) -> bool:
-        return bool(self._hello is not None or self._pipe.prompts or self._session.tasks.next_over())
+        return bool(self._hello is not None or self._pipe.has_prompts or self._session.tasks.next_over())
 
     def _is_over(self) -> bool:
         return self._pipe.closed and not self._has_work() and not self._session.tasks.any()
@@ -95,8 +95,8 @@ class _Play:
                 Turn(self._session, task.steps, subagent=task).play_subagent()
             self._session.tasks.conclude(task)
             self._take_turn()
-        elif self._pipe.prompts:
-            prompt = self._pipe.prompts.pop(0)
+        elif self._pipe.has_prompts:
+            prompt = self._pipe.take_prompt()
             self._session.memory.hear(prompt)
             if part := part_in(prompt):
                 self._session.memory.play(part)

@@ -43,9 +43,8 @@ class Voice:
             return
         self._calling = True
         if self._subagent is None:
-            for prompt in self._session.pipe.prompts:
-                self._session.memory.hear(prompt)
-            self._session.pipe.prompts.clear()
+            while self._session.pipe.has_prompts:
+                self._session.memory.hear(self._session.pipe.take_prompt())
         if self._partial:
             self._session.say(type="system", subtype="status", status="requesting")
 

@@ -45,9 +45,9 @@ def check_step(before: RunState, after: RunState) -> None:
     if after.run.tree is None:
         room = max(after.run.max_parallel, len(before.live))
         assert len(after.live) <= room, "law 7: more live actors than the cap"
-        if after.run.budget_usd is not None:
-            most = max(after.run.budget_usd, _promised(before))
-            assert _promised(after) <= most + 1e-9, "law 6: more promised than there is"
+        started = [name for name in after.live if name not in before.live]
+        if started and after.run.budget_usd is not None:
+            assert _promised(after) <= after.run.budget_usd + 1e-9, "law 6: more promised than there is"
         return
     for layer in [actor for actor in after.actors.values() if actor.role in {"lead", "sublead"}]:
         pool = tree.pool_of(after, layer.spec.id)

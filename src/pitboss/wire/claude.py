@@ -33,6 +33,7 @@ from pitboss.wire.claude_frames import (
     ApiRetry,
     Assistant,
     BackgroundTasks,
+    CommandLifecycle,
     ControlCancel,
     ControlRequest,
     ControlResponse,
@@ -84,7 +85,6 @@ _QUIET: Final = frozenset(
     {
         "active_goal",
         "auth_status",
-        "command_lifecycle",
         "conversation_reset",
         "keep_alive",
         "prompt_suggestion",
@@ -111,7 +111,7 @@ class Conversation(Voice):
     """
 
     def __init__(self, session: Session, *, baseline: Usage = _NOTHING, baseline_usd: float = 0.0) -> None:
-        super().__init__(session.session_id)
+        super().__init__(session.session_id, session.cookie)
         self.final_message: str | None = None
         """The longest text the actor itself has written."""
         self._lines = LineSplitter()
@@ -127,6 +127,8 @@ class Conversation(Voice):
         """The session has said that it is at work; it stays False for a CLI that says nothing of the kind."""
         self._held: Ended | None = None
         """The end of a turn that may not be the last: see `_end`."""
+        self._acknowledges = False
+        """It tells what becomes of our messages; it stays False for a CLI that does not."""
 
     @property
     def usage(self) -> Usage:
@@ -168,6 +170,8 @@ class Conversation(Voice):
                 self._hear_request(line, events)
             case "result":
                 self._hear_result(line, events)
+            case "command_lifecycle":
+                self._hear_lifecycle(line)
             case "control_response":
                 self._hear_response(line, events)
             case "control_cancel_request":
@@ -251,16 +255,26 @@ class Conversation(Voice):
         A subagent that is done just before a result is no background task any more, and yet the session goes on to a
         turn about it. Taken for the end of the work, that result would have the input closed under the next turn, whose
         tool calls nobody could answer. So it waits for ``idle``, which follows the last result within milliseconds;
-        turns without a pause between them have one end.
+        turns without a pause between them have one end. Only an interrupted turn is over at once: whoever asked for
+        that has something to say, and a message that is queued already would have a whole turn of its own first.
         """
         self._held = ended
-        if self._background or not self._busy:
+        if self._background or self._interrupting or not self._busy:
             self._release(events)
+        self._interrupting = False
 
     def _release(self, events: list[Event]) -> None:
         if self._held is not None:
-            events.append(self._held)
+            heard = self._said - len(self._unheard) if self._acknowledges else None
+            events.append(msgspec.structs.replace(self._held, heard=heard))
             self._held = None
+
+    def _hear_lifecycle(self, line: bytes) -> None:
+        frame = self._reader.frame(line, CommandLifecycle)
+        if frame is not None:
+            self._acknowledges = True
+            if frame.state != "queued":
+                self._unheard.discard(frame.command_uuid)
 
     def _hear_system(self, line: bytes, subtype: str | None, events: list[Event]) -> None:
         match subtype:
@@ -277,6 +291,7 @@ class Conversation(Voice):
             case "session_state_changed" if (changed := self._reader.frame(line, StateChanged)) is not None:
                 self._busy = changed.state != "idle"
                 if not self._busy:
+                    self._interrupting = False  # it came too late to interrupt anything
                     self._release(events)
             case _:
                 pass

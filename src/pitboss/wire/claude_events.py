@@ -133,6 +133,9 @@ class Ended(_Event, frozen=True, kw_only=True):
     usage: Usage
     """Tokens of this process so far, subagents included, as the session itself accounts for them."""
     final_message: str | None = None
+    heard: int | None = None
+    """How many of our messages to this process it had begun to read; None if it does not tell. While it is fewer than
+    were said, another turn follows."""
 
 
 Event: TypeAlias = (

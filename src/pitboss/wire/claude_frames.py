@@ -19,6 +19,7 @@ __all__ = [
     "Assistant",
     "BackgroundTasks",
     "Cancelled",
+    "CommandLifecycle",
     "ControlCancel",
     "ControlRequest",
     "ControlResponse",
@@ -135,6 +136,13 @@ class BackgroundTasks(Frame, frozen=True):
     """``system/background_tasks_changed``: the whole list, each time."""
 
     tasks: tuple[_Task, ...] = ()
+
+
+class CommandLifecycle(Frame, frozen=True):
+    """``command_lifecycle``: a message of ours is ``queued``, ``started``, ``completed`` or ``cancelled``."""
+
+    command_uuid: str = ""
+    state: str = "queued"
 
 
 class StateChanged(Frame, frozen=True):

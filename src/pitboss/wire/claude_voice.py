@@ -5,6 +5,7 @@ Half of `wire.claude.Conversation`, which hears the answers; nothing else uses i
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -25,10 +26,18 @@ class Voice:
 
     Args:
         session_id: Claude's id of the session.
+        cookie: The mark of this process, which no other process of the session has.
     """
 
-    def __init__(self, session_id: str) -> None:
+    def __init__(self, session_id: str, cookie: str) -> None:
         self._session_id = session_id
+        self._cookie = cookie
+        self._said = 0
+        """Messages said to the model."""
+        self._unheard: set[str] = set()
+        """Those of them that the session has not begun to read, as far as it tells."""
+        self._interrupting = False
+        """The result that comes next ends a turn because we wanted it."""
         self._asked: dict[str, str] = {}
         """Our own requests that are not answered yet: id to subtype."""
         self._calls: dict[CallId, str] = {}
@@ -47,11 +56,16 @@ class Voice:
 
     def prompt(self, text: str) -> bytes:
         """Say something to the model: the first prompt, or more while a turn runs."""
+        self._said += 1
+        # It tells what becomes of a message that has an id; of one whose id it has met before, it would take no notice.
+        uuid = _uuid(f"{self._cookie}/{self._said}")
+        self._unheard.add(uuid)
         message: JsonObject = {
             "type": "user",
             "message": {"role": "user", "content": text},
             "parent_tool_use_id": None,
             "session_id": self._session_id,
+            "uuid": uuid,
         }
         if text.lstrip().startswith("/"):
             # Else a prompt such as "/cost of living ..." is taken for a command, which is switched off, and the
@@ -61,6 +75,7 @@ class Voice:
 
     def interrupt(self) -> bytes:
         """End the running turn; a result follows and the session stays usable."""
+        self._interrupting = True
         return self._request("interrupt")
 
     def set_model(self, model: str) -> bytes:
@@ -108,6 +123,12 @@ class Voice:
         request_id = f"req_{self._requests}"
         self._asked[request_id] = subtype
         return _line({"type": "control_request", "request_id": request_id, "request": {"subtype": subtype, **fields}})
+
+
+def _uuid(name: str) -> str:
+    """The same for the same name; of the form that RFC 9562 leaves to whoever makes it (version 8)."""
+    digits = sha256(name.encode()).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-a{digits[17:20]}-{digits[20:32]}"
 
 
 def _line(message: JsonObject) -> bytes:
