@@ -114,7 +114,7 @@ class Client:
         self.send({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params})
 
     async def hear(self) -> Message:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             line = await self.reader.readline()
         assert line, "the connection has ended"
         message = json.loads(line)
@@ -122,7 +122,7 @@ class Client:
         return message
 
     async def ended(self) -> bool:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             return await self.reader.read() == b""
 
 
@@ -234,7 +234,7 @@ async def test_one_that_leaves_wants_its_answers_no_more(room: Room) -> None:
             assert 1 == len(room.story.state.waits)
             room.quiet.clear()
             client.writer.transport.abort()
-        await asyncio.wait_for(room.quiet.wait(), 10)
+        await asyncio.wait_for(room.quiet.wait(), 40)
     assert ["dropped"] == [fact.how for fact in room.story.told(t.WaitEnded)]
 
 

@@ -194,7 +194,7 @@ def cut_off(pit: Pit, process: subprocess.Popen[str]) -> None:
     """``kill -9``, and wait until its guardian has stopped what it had started."""
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while left := pit.with_cookie():
         assert time.monotonic() < deadline, left
         time.sleep(0.05)

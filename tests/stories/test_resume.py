@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from support.parts import until_exists
 from support.pit import Ended, Pit
 from support.rehearsal import start_model
 
@@ -92,10 +93,12 @@ def test_a_run_that_was_stopped_goes_on_too(pit: Pit) -> None:
 
 
 def test_a_resume_is_refused_while_a_dispatcher_lives(pit: Pit) -> None:
-    process = pit.dispatching(pit.manifest({"a": [{"delay": 3}, {"text": "ok"}]}))
+    go = pit.place / "go"
+    process = pit.dispatching(pit.manifest({"a": [until_exists(go)]}))
     pit.until(lambda run: run.told("SessionOpened"))
 
     refused = resume(pit)
+    go.touch()
 
     assert 2 == refused.code
     assert str(process.pid) in refused.err

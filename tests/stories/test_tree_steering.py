@@ -39,7 +39,7 @@ def stands_still(pit: Pit, actor: str) -> bool:
     return psutil.STATUS_STOPPED in found and found <= {psutil.STATUS_STOPPED, psutil.STATUS_DISK_SLEEP}
 
 
-def until(true: Callable[[], object], secs: float = 10.0) -> None:
+def until(true: Callable[[], object], secs: float = 60.0) -> None:
     """Wait until something is true."""
     deadline = time.monotonic() + secs
     while not true():

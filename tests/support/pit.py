@@ -203,7 +203,7 @@ class Pit:
         """The newest run."""
         return Run(max(path for path in self.runs.iterdir() if path.is_dir()))
 
-    def until(self, true: Callable[[Run], object], timeout: float = 20.0) -> Run:
+    def until(self, true: Callable[[Run], object], timeout: float = 60.0) -> Run:
         """Wait until something is true of the newest run."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
