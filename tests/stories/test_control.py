@@ -111,9 +111,7 @@ ORDERS: dict[str, Json] = {
 
 
 def test_what_was_acknowledged_before_a_kill_holds_after_it_and_is_not_done_again_under_its_id(pit: Pit) -> None:
-    script = pit.place / "script.json"  # not in the prompts: a session that was cut off is to follow it again
-    script.write_text(json.dumps({"a": [until_exists(pit.place / "go")], "b": [FOREVER]}))
-    pit.env["PITBOSS_FAKE_SCRIPT"] = str(script)
+    pit.script({"a": [until_exists(pit.place / "go")], "b": [FOREVER]})
     process = pit.dispatching(pit.manifest({"a": "go", "b": "go"}, max_parallel_tasks=2))
     run = pit.until(lambda run: len(run.told("SessionOpened")) == 2)
     with line(run) as one:

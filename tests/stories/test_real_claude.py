@@ -102,7 +102,7 @@ def test_a_real_shell_in_the_background_is_stopped_after_its_grace(pit: Pit) -> 
 
 
 def test_a_real_session_that_times_out_ends_with_its_account(pit: Pit) -> None:
-    code = rehearse(pit, pit.manifest({"slow": {"prompt": "go", "timeout_secs": 2}}))
+    code = rehearse(pit, pit.manifest({"slow": {"prompt": "go", "timeout_secs": 6}}))
 
     assert (1, "TimedOut") == (code, pit.run.record("slow")["status"])
     assert ["interrupt", "close_stdin"] == [fact["rung"] for fact in pit.run.told("RungReached")]

@@ -1,6 +1,6 @@
 """Runs that were cut off, and go on: what ``kill -9`` costs is time, nothing else."""
 
-import json
+import itertools
 import os
 import resource
 import signal
@@ -64,17 +64,18 @@ def test_a_killed_run_goes_on_in_its_worktrees_and_sessions_exactly_once(pit: Pi
 def test_money_of_all_attempts_adds_up_to_the_last_line_that_was_heard(pit: Pit) -> None:
     """The dispatcher dies before it has reported what its agent used: the log knows."""
     touch = {"tool": "Bash", "input": {"command": "touch draft"}}
-    process = pit.dispatching(pit.manifest({"a": [touch, {"delay": 60}]}))
-    pit.until(lambda run: run.told("ToolUsed", "a"))
-    process.kill()
-    process.communicate()
-    reported = {json.dumps(fact["usage"]) for fact in pit.run.told("UsageCounted", "a")}
+    for runs in itertools.count(1):
+        process = pit.dispatching(pit.manifest({"a": [touch, {"delay": 60}]}))
+        pit.until(lambda run: run.told("ToolUsed", "a") and len(list(pit.runs.iterdir())) == runs)  # noqa: B023 - now
+        process.kill()
+        process.communicate()
+        if not pit.run.told("UsageCounted", "a"):
+            break  # it reports within a second: on a busy machine the kill may come later than that
     resume(pit)
 
     run = pit.run
     reopened = next(n for n, fact in enumerate(run.facts) if fact["fact"] == "RunReopened")
     (counted,) = [fact for fact in run.facts[reopened:] if fact["fact"] == "UsageCounted" and fact["attempt"] == 1]
-    assert set() == reported
     lost = run.told("UsageCounted", "a") + run.told("TurnFinished", "a")
     by_attempt = {fact["attempt"]: float(str(fact["cost_usd"])) for fact in lost}
     assert {1, 2} == set(by_attempt)

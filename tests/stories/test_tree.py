@@ -190,7 +190,7 @@ def test_workers_end_with_their_lead(pit: Pit) -> None:
 
 def test_a_lead_that_times_out_takes_its_workers_along(pit: Pit) -> None:
     parts: dict[str, object] = {"slow": [say("/shared/up", "yes"), FOREVER], "lead": [spawn("slow"), wait("slow")]}
-    ended = pit.dispatch(pit.tree(parts=parts, timeout_secs=2))
+    ended = pit.dispatch(pit.tree(parts=parts, timeout_secs=4))
 
     run = pit.run
     assert (1, {"slow": "Cancelled", "lead": "TimedOut"}) == (ended.code, run.labelled())

@@ -181,7 +181,7 @@ SHAPES: dict[str, Shape] = {
         end={"lead": "TimedOut", "w": "Cancelled"},
         attempts={"lead": 1, "w": 1},
         stored={"/shared/at": "work"},
-        lead={"timeout_secs": 1},
+        lead={"timeout_secs": 4},
     ),
     "budget": Shape(
         parts={
