@@ -374,8 +374,12 @@ class World(RuleBasedStateMachine):
         self.give(s.UsageGrew(at=self.at, actor=who, attempt=attempt, usage=usage))
 
     @precondition(lambda self: self.running)
-    @rule(data=st.data(), error=st.booleans(), cost=st.sampled_from([0.0, 0.01, 0.05, 0.3]))
-    def a_turn_ends(self, data: st.DataObject, error: bool, cost: float) -> None:
+    @rule(
+        data=st.data(),
+        error=st.sampled_from(["", "", "error_during_execution", "error_max_budget_usd"]),
+        cost=st.sampled_from([0.0, 0.01, 0.05, 0.3]),
+    )
+    def a_turn_ends(self, data: st.DataObject, error: str, cost: float) -> None:
         who = self.pick(data, self.running)
         if who == "lead" and data.draw(st.integers(0, 3)) and not self.state.actors[who].stopping:
             return  # a lead works longer than others
@@ -386,7 +390,7 @@ class World(RuleBasedStateMachine):
             self.money[who, attempt] = Spent(
                 model=spent.model, usage=spent.usage, exact_usage=spent.usage, exact=exact, usd=exact
             )
-        result = TurnResult(subtype="error_during_execution" if error else "success", is_error=error, cost_usd=exact)
+        result = TurnResult(subtype=error or "success", is_error=bool(error), cost_usd=exact)
         heard = data.draw(st.none() | st.integers(0, before.said))
         self.give(s.TurnEnded(at=self.at, actor=who, attempt=attempt, result=result, usage=spent.usage, heard=heard))
         self.check_told(before)
@@ -717,7 +721,8 @@ class World(RuleBasedStateMachine):
     def check_final(self, who: ActorId) -> None:
         """A worker or sub-lead whose end was ordered for good is never started again."""
         about = [x for x in self.story.facts if isinstance(x, f.StopBegan | f.ActorAdmitted) and x.actor == who]
-        final = [x for x in about if not isinstance(x, f.StopBegan) or x.reason not in {"pause", "stop", "finished"}]
+        taken_back = {"pause", "stop", "finished", "share"}
+        final = [x for x in about if not isinstance(x, f.StopBegan) or x.reason not in taken_back]
         kinds = [type(x) for x in final]
         assert f.ActorAdmitted not in kinds[kinds.index(f.StopBegan) :] if f.StopBegan in kinds else True, who
 

@@ -72,7 +72,8 @@ def line(run: Run) -> Iterator[Line]:
 
 
 def test_operators_come_late_leave_return_and_are_two(pit: Pit) -> None:
-    parts: dict[str, object] = {"lead": [call("request_approval", "ok", summary="push"), {"text": "{{ok.approved}}"}]}
+    go, ask = pit.place / "go", call("request_approval", "ok", summary="push")
+    parts: dict[str, object] = {"lead": [ask, until_exists(go), {"text": "{{ok.approved}}"}]}
     process = pit.dispatching(pit.tree(parts=parts, use_worktree=False))
     run = pit.until(lambda run: run.told("ApprovalRequested"))
 
@@ -90,6 +91,7 @@ def test_operators_come_late_leave_return_and_are_two(pit: Pit) -> None:
 
         assert ("op_acked", "op_failed") == (first["event"], second["event"])
         assert "already answered by operator" in str(second["error"])
+        go.touch()
         ends = [one.hear_of("run_finished") for one in (again, other)]
         assert [0, 0] == [end["exit_code"] for end in ends]
 

@@ -183,7 +183,7 @@ def _refuse_ending(actor: Actor) -> Refused | None:
     name = actor.spec.id
     if actor.phase in {*tree.OVER, Phase.FINISHING}:
         return refused("conflict", f"{name} has already ended")
-    if actor.stopping is not None and not actor.is_pausing:
+    if actor.stopping is not None and not actor.comes_back:
         return refused("conflict", f"{name} is being stopped")
     return None
 

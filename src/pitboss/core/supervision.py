@@ -43,6 +43,7 @@ LADDERS = MappingProxyType(
         "timeout": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
         "cancel": (Step(Rung.INTERRUPT, 1.0), Step(Rung.CLOSE_STDIN, 1.0), *_FORCE),
         "pause": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 5.0), *_FORCE),
+        "share": (Step(Rung.CLOSE_STDIN, 20.0), *_FORCE),
         "budget": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
         "stop": (Step(Rung.INTERRUPT, 1.0), Step(Rung.CLOSE_STDIN, 1.0), *_FORCE),
         "failed": _FORCE,
@@ -50,9 +51,9 @@ LADDERS = MappingProxyType(
 )
 """Reason for an end -> its ladder.
 
-``finished``: the work has ended. ``background``: it has, but shells it left behind go on. ``timeout``, ``pause``,
-``budget`` and ``stop`` interrupt first, so that the last turn's account is exact. ``failed``: nobody answers, so only
-force helps.
+``finished``: the work has ended. ``background``: it has, but shells it left behind go on. ``share``: it has not, but
+its share of the money is spent, and there is more for another process. ``timeout``, ``pause``, ``budget`` and ``stop``
+interrupt first, so that the last turn's account is exact. ``failed``: nobody answers, so only force helps.
 """
 
 QUIET_AFTER_BACKGROUND_SECS = 10.0
