@@ -7,6 +7,7 @@ import os
 import select
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,18 @@ def test_a_command_sends_its_op_and_says_what_came_of_it(
 def test_a_text_can_come_from_the_standard_input(runs: Path) -> None:
     sent, _ = told(runs, {}, "tell", "latest", "a", "-", input="two\nlines")
     assert "two\nlines" == sent["text"]
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_text_that_no_run_would_take_is_not_sent(runs: Path, *, live: bool) -> None:
+    folder = at_work(runs)
+    with ExitStack() as stack:
+        if live:
+            stack.enter_context(RunLock.acquire(folder.lock))
+        result = run(runs, "tell", "latest", "a", "-", input="x" * (1 << 20))
+    assert 1 == result.exit_code
+    assert result.stderr.startswith("pitboss: an order has at most 1,048,576 bytes, and this one has 1,048,")
+    assert not [fact for fact in facts(folder) if isinstance(fact, of.OrderTaken)]
 
 
 def test_quiet_says_nothing_of_what_went_well(runs: Path) -> None:
