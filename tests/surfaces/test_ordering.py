@@ -137,6 +137,24 @@ def told(runs: Path, event: Json, *words: str, **more: object) -> tuple[Json, Re
             "a hears it as soon as the tool it runs has ended",
         ),
         (
+            ("tell", "latest", "a", "use tabs"),
+            {"state": "paused"},
+            {"op": "note_worker", "task_id": "a", "text": "use tabs"},
+            f"a hears it when it is let go on, with: pitboss continue {RUN[:13]} a",
+        ),
+        (
+            ("tell", "latest", "a", "use tabs"),
+            {"state": "pending"},
+            {"op": "note_worker", "task_id": "a", "text": "use tabs"},
+            "a hears it as soon as it is at work",
+        ),
+        (
+            ("tell", "latest", "a", "use tabs", "--now"),
+            {"state": "pending"},
+            {"op": "reprompt_worker", "task_id": "a", "prompt": "use tabs"},
+            "a goes on and hears this next",
+        ),
+        (
             ("tell", "latest", "a", "use tabs", "--now"),
             {},
             {"op": "reprompt_worker", "task_id": "a", "prompt": "use tabs"},
@@ -253,12 +271,19 @@ def test_a_refusal_as_json_has_its_code_and_the_same_exit_code(runs: Path) -> No
         (("pause", "latest", "a"), "paused", "a is paused already; nothing was changed\n"),
         (("pause", "latest", "a", "--freeze"), "frozen", "a is frozen already; nothing was changed\n"),
         (("continue", "latest", "a"), "running", "a is not paused: it is at work; nothing was changed\n"),
+        (("continue", "latest", "a"), "pending", "a is not paused: it waits to be started; nothing was changed\n"),
     ],
 )
 def test_what_is_so_already_is_no_failure(runs: Path, words: tuple[str, ...], state: str, line: str) -> None:
     event: Json = {"event": "op_unknown_state", "code": "conflict", "error": "no", "state": state}
     _, result = told(runs, event, *words)
     assert (0, line) == (result.exit_code, result.output)
+
+
+def test_what_was_to_be_said_to_one_that_is_not_paused_is_told_as_unsaid(runs: Path) -> None:
+    event: Json = {"event": "op_unknown_state", "code": "conflict", "error": "no", "state": "running"}
+    _, result = told(runs, event, "continue", "latest", "a", "mind the tests")
+    assert f"; what you wrote was not said, use: pitboss tell {RUN[:13]} a TEXT" in result.output
 
 
 def test_the_wrong_state_comes_with_what_to_do_first(runs: Path) -> None:
