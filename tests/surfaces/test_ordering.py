@@ -301,6 +301,8 @@ def test_the_wrong_state_comes_with_what_to_do_first(runs: Path) -> None:
         (("tell", "latest", "a", "  "), "TEXT is empty"),
         (("limits", "latest"), "--budget, --workers or --timeout"),
         (("budget", "latest", "much"), "'much' is not an amount"),
+        (("budget", "latest", "nan"), "nan is not an amount"),
+        (("limits", "latest", "--budget", "inf", "--workers", "2"), "inf is not an amount"),
         (("budget", "latest", "a", "b", "3"), "at most one actor"),
         (("policy", "latest", "--edit", "--set", "x"), "exclude each other"),
         (("policy", "latest", "--if-version", "1"), "belongs to --set"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,8 @@ def _limit(
 
     found = client.open_run(client.base(run_dir), run)
     name = None if actor is None else client.find_actor(found, actor)
+    if usd is not None and not math.isfinite(usd):  # JSON has no word for it: it would be sent as "leave it as it is"
+        raise click.UsageError(f"{usd} is not an amount in dollars")
     op = SetLimits(task_id=name, budget_usd=usd, max_workers=workers, timeout_secs=secs)
     carry_out(found, op, runs_dir=run_dir, as_json=as_json)
 
