@@ -28,6 +28,7 @@ from pitboss.surfaces.outlet import Outlet
 from pitboss.wire import views
 from pitboss.wire.control import CancelWorker
 from support.dispatcher import Dispatcher, Json, Script, Talk
+from support.legacy import a_record, a_resolved_task, write_legacy
 from support.pictures import CART, RUN, START, begun, done, grown, opened, state_of, write_run
 
 A = ActorId("a")
@@ -417,6 +418,26 @@ def test_in_a_run_that_has_ended_there_is_nothing_left_to_end(runs: Path) -> Non
     assert 0 == cancelled.exit_code
     assert "a was cancelled already by operator: slow (Cancelled after 1m01s); nothing was changed" in cancelled.output
     assert (1, "pitboss: the run has ended; nothing runs in it\n") == (paused.exit_code, paused.output)
+
+
+@pytest.mark.parametrize(
+    ("words", "ended", "code", "says"),
+    [
+        (("stop", "latest"), True, 0, "has ended already; nothing was changed"),
+        (("cancel", "latest", "a"), True, 0, "a had ended already (Success after 1m00s); nothing was changed"),
+        (("tell", "latest", "a", "x"), True, 1, "has no journal to leave an order in"),
+        (("stop", "latest"), False, 1, "has no journal to leave an order in"),
+    ],
+)
+def test_a_run_of_0_9_refuses_like_any_other(
+    runs: Path, words: tuple[str, ...], *, ended: bool, code: int, says: str
+) -> None:
+    write_legacy(runs, [a_resolved_task("a")], [a_record("a")], ended=ended)
+    result = run(runs, *words, "--json")
+    shape = json.loads(result.stdout)
+    assert (code, False) == (result.exit_code, shape["changed"])
+    assert says in str(shape.get("error" if code else "message"))
+    assert shape.get("state") != "draining"
 
 
 def test_a_dispatcher_without_a_socket_is_told_as_what_it_is(runs: Path) -> None:

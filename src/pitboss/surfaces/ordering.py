@@ -58,7 +58,7 @@ def give(run: Run, op: OrderOp, leave: Leave) -> Outcome:
         leave: Writes it down for a run that nobody is at work on.
 
     Raises:
-        OperatorError: Nothing can be ordered of this run, or it is an agent that orders.
+        OperatorError: It is an agent that orders.
         WorldError: The dispatcher does not answer, or the journal cannot be written.
     """
     named = op if op.order_id else replace(op, order_id=str(uuid.uuid4()))

@@ -119,8 +119,12 @@ def facts(outcome: Outcome, after: RunView) -> dict[str, object]:
     if found is None:
         if not isinstance(op, wire.CancelRun | wire.Drain):
             return {}
-        state = "ended" if after.ended_at else "stopping" if after.stopping else "draining"
-        return {"state": state, "spent_usd": round(after.spent_usd, 6), "exit_code": after.exit_code}
+        state = "ended" if after.ended_at else "stopping" if after.stopping else "draining" if after.draining else None
+        return {
+            **({"state": state} if state else {}),
+            "spent_usd": round(after.spent_usd, 6),
+            "exit_code": after.exit_code,
+        }
     aside = found.set_aside
     has_run = found.started_at and found.ended_at
     stands = {Phase.SETTLED: "done", Phase.PAUSED: "paused", Phase.FROZEN: "frozen"}.get(found.phase)
