@@ -7,7 +7,7 @@ Pure: views and times in, frozen changes and text out. Lines are safe to print, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pitboss.core.attention import Need, NeedKind
 from pitboss.model.run import ActorId, Frozen, Phase
@@ -53,7 +53,8 @@ def change_line(change: Change) -> str:
 
 def tune_in(view: RunView, needs: Sequence[Need], now: float) -> Iterator[Change]:
     """What one who begins to watch is told: how the run stands, and what of it needs a person."""
-    yield Change(at=now, kind=RUN, text=summary_line(view, (), now))
+    cut_off = any(need.kind == "cut_off" for need in needs)
+    yield Change(at=now, kind=RUN, text=_one_line(_standing(view, now, cut_off=cut_off)))
     yield from (_need(need, view, now) for need in needs)
 
 
@@ -212,14 +213,24 @@ def summary_line(view: RunView, needs: Sequence[Need], now: float) -> str:
     """How a run stands, in one line that is safe to print: for a status bar."""
     counts = Counter(need.kind for need in needs if need.kind in _SHORT)
     urgent = [
-        _SHORT[kind] if number == 1 and kind != "approval" else f"{number} {_SHORT[kind]}"
+        words.plural(number, _SHORT[kind]) if kind == "approval" else f"{number} " * (number > 1) + _SHORT[kind]
         for kind, number in counts.items()
     ]
-    parts = [
-        words.name_of(view),
-        words.duration(words.elapsed(view.started_at, view.ended_at, now)),
-        *(text for _, text in words.counts(view)),
-        words.spent(view),
-        f"! {', '.join(urgent)}" if urgent else "",
-    ]
+    parts = [*_standing(view, now, cut_off="cut_off" in counts), f"! {', '.join(urgent)}" if urgent else ""]
+    return _one_line(parts)
+
+
+def _standing(view: RunView, now: float, *, cut_off: bool) -> Iterator[str]:
+    """Its name, time, counts and money; in a run that was cut off nobody is at work, and no time passes."""
+    yield words.name_of(view)
+    if not cut_off:
+        yield words.duration(words.elapsed(view.started_at, view.ended_at, now))
+    for _, text in words.counts(view):
+        if cut_off and text.endswith(" running"):
+            text = "" if text.startswith("0 ") else text.replace("running", "interrupted")
+        yield text
+    yield words.spent(view)
+
+
+def _one_line(parts: Iterable[str]) -> str:
     return words.clean(" · ".join(part for part in parts if part and part != words.NOTHING))
