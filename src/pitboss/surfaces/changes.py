@@ -51,21 +51,36 @@ def change_line(change: Change) -> str:
     return f"{words.clock(change.at)}  {name}  {words.clean(change.text)}"
 
 
-def tune_in(view: RunView, needs: Sequence[Need], now: float) -> Iterator[Change]:
-    """What one who begins to watch is told: how the run stands, and what of it needs a person."""
+def tune_in(view: RunView, needs: Sequence[Need], now: float, runs_dir: str | None = None) -> Iterator[Change]:
+    """What one who begins to watch is told: how the run stands, and what of it needs a person; see ``changes``."""
     cut_off = any(need.kind == "cut_off" for need in needs)
     yield Change(at=now, kind=RUN, text=_one_line(_standing(view, now, cut_off=cut_off)))
-    yield from (_need(need, view, now) for need in needs)
+    yield from (_need(need, view, now, runs_dir) for need in needs)
 
 
 def changes(
-    old: RunView, new: RunView, needs_before: Sequence[Need], needs_now: Sequence[Need], now: float
+    old: RunView,
+    new: RunView,
+    needs_before: Sequence[Need],
+    needs_now: Sequence[Need],
+    now: float,
+    runs_dir: str | None = None,
 ) -> list[Change]:
-    """What has happened between two views of a run, in the order in which it did as far as that is known."""
+    """What has happened between two views of a run, in the order in which it did as far as that is known.
+
+    Args:
+        old: The run as it was.
+        new: The run as it is.
+        needs_before: What needed a person then.
+        needs_now: What does now.
+        now: The time.
+        runs_dir: The runs base to name in commands; ``None`` for the usual one.
+    """
     before = {actor.id: actor for actor in old.actors}
     found = [step for actor in new.actors for step in _steps(before.get(actor.id), actor, new, now)]
     # A failure has its line already, and an end that is wanted is told by those who end.
-    found += [_need(need, new, now) for need in newly_needed(needs_before, needs_now) if need.kind != "failed"]
+    fresh = [need for need in newly_needed(needs_before, needs_now) if need.kind != "failed"]
+    found += [_need(need, new, now, runs_dir) for need in fresh]
     if not new.ended_at:
         known = {need.key for need in needs_now}
         found += [change for need in needs_before if need.key not in known for change in _eased(need, new, now)]
@@ -81,10 +96,10 @@ def newly_needed(before: Sequence[Need], now: Sequence[Need]) -> list[Need]:
     return [need for need in now if need.key not in known and need.kind != "paused"]
 
 
-def cut_off(view: RunView, now: float) -> Change:
+def cut_off(view: RunView, now: float, runs_dir: str | None = None) -> Change:
     """The dispatcher of a run that was being watched is gone."""
     text = "the dispatcher is gone and did not finish the run"
-    command = f"{words.program()} resume {words.short_id(view.run_id)}"
+    command = notice.typed(view, runs_dir, "resume")
     return Change(at=now, kind="cut_off", text=f"{text}: {command}", command=command)
 
 
@@ -162,7 +177,7 @@ _EASED: dict[NeedKind, tuple[str, str]] = {
 """What it means that a need is none any more."""
 
 
-def _need(need: Need, view: RunView, now: float) -> Change:
+def _need(need: Need, view: RunView, now: float, runs_dir: str | None) -> Change:
     return Change(
         at=now,
         kind=need.kind,
@@ -170,7 +185,7 @@ def _need(need: Need, view: RunView, now: float) -> Change:
         name=view.names.get(need.actor, need.actor) if need.actor else RUN,
         text="! " + notice.need_line(need, view, now=now),
         about=need.about if need.kind == "approval" else "",
-        command=notice.helps(need, view),
+        command=notice.helps(need, view, runs_dir),
     )
 
 

@@ -278,9 +278,9 @@ def records_json(run: Run) -> str:
     return encode_tasks(run.records).decode()
 
 
-def run_json(run: Run, needs: Iterable[Need] = ()) -> str:
+def run_json(run: Run, needs: Iterable[Need] = (), runs_dir: str | None = None) -> str:
     """The run as a whole, with every actor, and what of it needs a person, most urgent first."""
-    attention = [notice.need_shape(need, run.view) for need in needs]
+    attention = [notice.need_shape(need, run.view, runs_dir) for need in needs]
     shape = {"version": 1, "state": run.state, "attention": attention, **msgspec.structs.asdict(run.view)}
     return msgspec.json.format(msgspec.json.encode(shape), indent=2).decode()
 

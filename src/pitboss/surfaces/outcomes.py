@@ -6,18 +6,18 @@ Knows runs and orders, not how orders are given. What agents wrote is cleaned be
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
 from pitboss.model.run import ActorId, Phase, Status
 from pitboss.model.views import ActorView, RunView
 from pitboss.surfaces import words
+from pitboss.surfaces.notice import typed
 from pitboss.surfaces.ordering import Outcome
 from pitboss.surfaces.outcomes_of_rules import limits_line, model_line, policy_line
 from pitboss.wire import control as wire
 
-__all__ = ["Report", "facts", "is_so", "report", "still_to_come", "typed"]
+__all__ = ["Report", "facts", "is_so", "report", "still_to_come"]
 
 Goal: TypeAlias = Callable[[RunView], bool]
 
@@ -34,13 +34,6 @@ class Report(NamedTuple):
     hint: str = ""
     code: str = ""
     """Why not, as a word a program may match on."""
-
-
-def typed(view: RunView, runs_dir: str | None, *parts: str) -> str:
-    """A command about this run as it is typed: its verb, the run, the rest."""
-    verb, *rest = parts
-    base = ["--run-dir", runs_dir] if runs_dir else []
-    return f"{words.program()} {shlex.join([verb, words.short_id(view.run_id), *rest, *base])}"
 
 
 # --- what is waited for -----------------------------------------------------------------------------------------------
