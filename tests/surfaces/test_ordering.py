@@ -553,7 +553,8 @@ def test_what_was_written_with_a_mistake_is_kept(runs: Path, editor: Callable[[s
     result = run(runs, "policy", "latest", "--edit")
     (kept,) = tmp_path.glob("pitboss-policy-*")
     assert 2 == result.exit_code
-    assert f"what you wrote is in {kept}" in result.stderr
+    use = f"pitboss policy {RUN[:13]} --set {kept} --run-dir {runs}"
+    assert f"what you wrote is in {kept}; use it with: {use}\n" in result.stderr
     assert "did you mean 'block'?" in result.stderr
     assert "blok" in kept.read_text()
 

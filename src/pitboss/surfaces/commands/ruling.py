@@ -161,7 +161,7 @@ def _edit(found: Run, held: InForce, run_dir: str | None, *, as_json: bool) -> N
     import tempfile
     from pathlib import Path
 
-    from pitboss.surfaces import rulebook
+    from pitboss.surfaces import notice, rulebook
 
     with tempfile.NamedTemporaryFile("w", prefix="pitboss-policy-", suffix=".toml", delete=False) as draft:
         draft.write(rulebook.as_toml(held))
@@ -169,7 +169,8 @@ def _edit(found: Run, held: InForce, run_dir: str | None, *, as_json: bool) -> N
     try:
         _replace(found, _edited(path), held.version, run_dir, as_json=as_json)
     except BaseException:
-        stderr().line(f"pitboss: what you wrote is in {path}; use it with: pitboss policy RUN --set {path}")
+        use = notice.typed(found.view, run_dir, "policy", "--set", str(path))
+        stderr().line(f"pitboss: what you wrote is in {path}; use it with: {use}")
         raise
     path.unlink()
 
