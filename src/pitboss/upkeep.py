@@ -127,6 +127,8 @@ def leave_order(run_dir: Path, order: AnyOrder, order_id: str = "") -> Answer | 
     with RunLock.acquire(run.lock):
         past = replay(run.journal)
         state = rebuilt(entry.fact for entry in past)
+        if state.run is None:  # nothing may stand in a journal before the fact that opens the run
+            return refused("not_found", f"run {run.run_id} was cut off before it began anything; dispatch it again")
         clock = SystemClock()
         via, name = f"{_user()} with pitboss {__version__}", mint_session_id()
         signal = OrderGiven(at=clock.now(), order=order, via=via, order_id=order_id, reply_to=name, absent=True)

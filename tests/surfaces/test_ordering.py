@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from pitboss.core.views import run_view
 from pitboss.journal.lock import RunLock
-from pitboss.journal.log import replay
+from pitboss.journal.log import Journal, replay
 from pitboss.journal.rundir import RunDir
 from pitboss.model import facts as f
 from pitboss.model import order_facts as of
@@ -438,6 +438,24 @@ def test_a_run_of_0_9_refuses_like_any_other(
     assert (code, False) == (result.exit_code, shape["changed"])
     assert says in str(shape.get("error" if code else "message"))
     assert shape.get("state") != "draining"
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("words", [("stop", "latest"), ("tell", "latest", "a", "x"), ("budget", "latest", "5")])
+def test_a_run_that_was_cut_off_before_its_first_fact_is_left_as_it_is(
+    runs: Path, words: tuple[str, ...], *, header: bool
+) -> None:
+    folder = RunDir(write_legacy(runs, [a_resolved_task("a")], [], ended=False))
+    Journal.create(folder.journal, {"run_id": folder.run_id}).close()
+    folder.lock.touch()
+    if not header:
+        folder.journal.write_bytes(b"")
+    before = folder.journal.read_bytes()
+    result = run(runs, *words)
+    assert (1, before) == (result.exit_code, folder.journal.read_bytes())
+    assert f"run {folder.run_id} was cut off before it began anything; dispatch it again\n" in result.stderr
+    assert "resume" not in result.stderr
+    assert "was cut off before it began anything" in run(runs, "policy", "latest").stderr
 
 
 def test_a_dispatcher_without_a_socket_is_told_as_what_it_is(runs: Path) -> None:
