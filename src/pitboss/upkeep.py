@@ -25,7 +25,7 @@ from pitboss.journal.lock import RunLock
 from pitboss.journal.log import Journal, replay
 from pitboss.journal.rundir import RunDir
 from pitboss.model import effects as e
-from pitboss.model.answers import Answer, Refused
+from pitboss.model.answers import Answer, Refused, refused
 from pitboss.model.notices import Sink
 from pitboss.model.orders import AnyOrder
 from pitboss.model.signals import OrderGiven, Signal, WorktreeTidied
@@ -113,19 +113,22 @@ def leave_order(run_dir: Path, order: AnyOrder, order_id: str = "") -> Answer | 
 
     Raises:
         RunBusy: A dispatcher is at work on it: tell that one.
-        OperatorError: Nothing can be ordered of this run, or it is an agent that orders.
+        OperatorError: It is an agent that orders.
         WorldError: The journal is damaged, or cannot be written.
     """
     run = RunDir(run_dir)
     if COOKIE in os.environ:
         raise OperatorError("an agent cannot give orders to a run; an operator does, from a shell of their own")
     if not run.journal.exists():
-        raise OperatorError(
-            f"run {run.run_id} has no journal to leave an order in: Pitboss 0.9 kept none; `pitboss resume` makes one"
+        return refused(
+            "unavailable",
+            f"run {run.run_id} has no journal to leave an order in: Pitboss 0.9 kept none; `pitboss resume` makes one",
         )
     with RunLock.acquire(run.lock):
         past = replay(run.journal)
         state = rebuilt(entry.fact for entry in past)
+        if state.run is None:  # nothing may stand in a journal before the fact that opens the run
+            return refused("not_found", f"run {run.run_id} was cut off before it began anything; dispatch it again")
         clock = SystemClock()
         via, name = f"{_user()} with pitboss {__version__}", mint_session_id()
         signal = OrderGiven(at=clock.now(), order=order, via=via, order_id=order_id, reply_to=name, absent=True)

@@ -365,6 +365,19 @@ async def test_6_2_gap_rules_that_would_match_more_than_was_meant_are_refused_an
     assert ("op_failed", "conflict", 1) == (late["event"], late["code"], late["version"])
 
 
+async def test_who_comes_late_is_told_only_the_rules_that_hold(flat: Desk) -> None:
+    """What was in force in between is past: it would be taken for the rules of now, after those in ``hello``."""
+    one = await Caller.connect(flat.path)
+    for version in (0, 1):
+        await one.ask("update_policy", rules=[A_RULE] * (version + 1), version=version)
+        assert version + 1 == (await one.hear_of("policy_changed"))["version"]
+    late = await Caller.connect(flat.path, hello=False)
+    late.send(HELLO)
+    assert 2 == (await late.hear())["policy_version"]
+    await one.ask("update_policy", rules=[], version=2)
+    assert 3 == (await late.hear_of("policy_changed"))["version"]
+
+
 # --- 7: parse errors --------------------------------------------------------------------------------------------------
 
 

@@ -54,6 +54,13 @@ def test_an_approval_tells_who_asks_since_when_until_when_and_how_to_answer() ->
     ) == only(view)
 
 
+@pytest.mark.parametrize(("summary", "said"), [("Bash ls", "Bash ls"), ("look", "Bash: look")])
+def test_a_tool_call_names_its_tool_once(summary: str, said: str) -> None:
+    asks = replace(asked("a"), kind="deed", tool_name="Bash", summary=summary)
+    need = only(replace(picture(working("a")), approvals=(asks,)))
+    assert f"a wants to call a tool: {said}" == need.text
+
+
 def test_behind_an_approval_stand_those_who_wait_for_the_asker_and_those_who_wait_for_them() -> None:
     lead = replace(working("lead"), waits_for=(ActorId("sub"),))
     sub = replace(working("sub"), waits_for=(ActorId("worker"), ActorId("other")))

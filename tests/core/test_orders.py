@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -383,6 +384,16 @@ def test_a_stopped_run_stops_everyone() -> None:
         story.gone(name)
         story.tidied(name)
     assert 130 == story.state.exit_code
+
+
+@pytest.mark.parametrize("ends", [Story.succeeds, Story.fails])
+def test_a_stop_asks_nothing_of_who_has_ended_before(ends: Callable[[Story, str], None]) -> None:
+    story = flat()
+    ends(story, "a")
+    before, pressed = story.actor("a"), len(story.asked(e.Press))
+    done(story, o.StopRun())
+    assert before is story.actor("a")
+    assert {"b"} == {press.actor for press in story.asked(e.Press)[pressed:]}
 
 
 def test_a_run_that_has_ended_takes_no_orders() -> None:

@@ -230,6 +230,23 @@ def test_notify_lists_sends_and_tests(pit: Pit) -> None:
     parent.close()
 
 
+def test_who_was_reached_before_the_sending_was_interrupted_is_not_told_again(pit: Pit) -> None:
+    parent = ended_untold(pit)
+    parent.answers[:] = cast("list[Answer]", [OK, hold])
+    sending = pit.start("notify", "latest", "--send", "--run-dir", str(pit.runs))
+    parent.until(2)
+    assert sending.stderr is not None
+    assert "waiting for receivers" in sending.stderr.readline()
+    sending.send_signal(signal.SIGINT)
+    assert 130 == pit.finish(sending, timeout=10.0).code
+
+    parent.heard.clear()
+    parent.answers[:] = [OK]
+    assert 0 == pit.pitboss("notify", "latest", "--send", "--run-dir", str(pit.runs)).code
+    assert ["run_finished"] == parent.kinds
+    parent.close()
+
+
 def test_a_rehearsal_rings_nobody(pit: Pit, parent: Receiver) -> None:
     manifest = pit.manifest({"a": "go"})
     ended = pit.pitboss(

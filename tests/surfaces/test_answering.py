@@ -19,7 +19,7 @@ from pitboss.journal.rundir import RunDir
 from pitboss.model import approval_facts as a
 from pitboss.model import facts as f
 from pitboss.model import order_facts as of
-from pitboss.model.approvals import Approval, Decision, Pending, Proposal
+from pitboss.model.approvals import CALLER_ENDED, Approval, Decision, Pending, Proposal
 from pitboss.model.run import ActorId, Policy, Rule, RunSpec, TaskSpec, TreeSpec
 from pitboss.surfaces import unattended
 from pitboss.surfaces.cli import cli
@@ -162,6 +162,14 @@ def test_a_second_answer_says_who_was_first(runs: Path) -> None:
     result = run(runs, "approvals", "approve", "latest", ONE)
     assert 1 == result.exit_code
     assert "answered already: rejected by operator, ann with the web" in result.output
+
+
+def test_a_request_whose_asker_has_ended_was_answered_by_nobody(runs: Path) -> None:
+    ended = replace(decided(ONE), ruling=Decision(approved=False, by=CALLER_ENDED))
+    a_run(runs, asked(ONE), ended)
+    result = run(runs, "approvals", "approve", "latest", ONE)
+    told = f"pitboss: nobody waits for an answer to {ONE} any more: whoever asked has ended\n"
+    assert (1, told) == (result.exit_code, result.stderr)
 
 
 def test_a_refusal_as_json_has_an_error_and_its_code(runs: Path) -> None:

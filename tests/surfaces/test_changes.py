@@ -147,6 +147,19 @@ def test_a_status_bar_has_the_needs_in_a_word_each() -> None:
     assert line.endswith(" · ! 1 approval, silent, API refuses")
 
 
+def test_two_approvals_are_approvals() -> None:
+    view = replace(picture(working("a"), working("b")), approvals=(asking("a"), asking("b")))
+    assert changes.summary_line(view, attention(view, NOW), NOW).endswith(" · ! 2 approvals")
+
+
+def test_in_a_run_that_was_cut_off_nobody_runs_and_no_time_passes() -> None:
+    view = picture(working("a"), waiting("b"))
+    needs = attention(view, NOW, live=False)
+    stands = "nightly · 1 interrupted · 1 queued · 0 done · $0.0042"
+    assert f"{stands} · ! cut off" == changes.summary_line(view, needs, NOW)
+    assert stands == next(changes.tune_in(view, needs, NOW)).text
+
+
 def test_a_line_has_the_time_the_name_and_what_happened() -> None:
     (change,) = told(picture(waiting("a")), picture(begun(working("a", since=30.0))))
     assert "16:00:30  a                 started" == changes.change_line(change)

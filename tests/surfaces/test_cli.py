@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from pitboss import __version__
 from pitboss.errors import ManifestError, OurFault, Problem, WorldError
 from pitboss.journal.lock import RunLock
+from pitboss.journal.rundir import RunDir
 from pitboss.surfaces.cli import cli
 from pitboss.surfaces.faults import Commands
 from pitboss.testing.fake_binary import install
@@ -233,6 +234,15 @@ def test_a_reader_that_leaves_early_does_not_change_the_exit_code(tmp_path: Path
 def test_closed_streams_are_survived(tmp_path: Path, base: Path) -> None:
     command = f"{sys.executable} -m pitboss status --run-dir {base} <&- >&- 2>&-; echo code=$?"
     assert "code=0\n" == child(tmp_path, ["sh", "-c", command]).stdout
+
+
+@pytest.mark.parametrize("words", ["tell latest a -", "policy latest --set -", "cancel latest"])
+def test_a_closed_standard_input_is_an_empty_one(tmp_path: Path, base: Path, words: str) -> None:
+    command = f"{sys.executable} -m pitboss {words} --run-dir {base}"
+    with RunLock.acquire(RunDir(base / RUN).lock):
+        closed, empty = (child(tmp_path, ["sh", "-c", f"{command} {given}"]) for given in ("<&-", "</dev/null"))
+    assert (empty.returncode, empty.stderr) == (closed.returncode, closed.stderr)
+    assert "internal error" not in closed.stderr
 
 
 # --- manifests ------------------------------------------------------------------------------------------------------

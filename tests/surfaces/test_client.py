@@ -85,6 +85,13 @@ def test_an_ambiguous_beginning_lists_the_candidates(tmp_path: Path) -> None:
         client.find_actor(client.open_run(tmp_path, RUN), "fix")
 
 
+@pytest.mark.parametrize("name", ["nobody", "t"])
+def test_of_many_actors_only_some_are_named(tmp_path: Path, name: str) -> None:
+    write_run(tmp_path, [opened(tmp_path, *(f"t{number:03}" for number in range(200)))])
+    with pytest.raises(OperatorError, match=r"t000, t001, .*, t019, and 180 more$"):
+        client.find_actor(client.open_run(tmp_path, RUN), name)
+
+
 def test_a_log_that_leads_out_of_its_run_is_not_followed(tmp_path: Path) -> None:
     folder = write_run(tmp_path, [opened(tmp_path, "a")])
     folder.task("a").mkdir()

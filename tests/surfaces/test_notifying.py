@@ -84,3 +84,14 @@ def test_a_manifest_can_be_validated_where_the_secrets_are_not(tmp_path: Path, m
     lenient = pitboss("validate", "--without-secrets", str(manifest))
     assert 0 == lenient.exit_code
     assert "whoever dispatches it must have it" in lenient.output
+
+
+def test_what_a_log_sink_is_told_does_not_spoil_the_json(tmp_path: Path) -> None:
+    manifest = tmp_path / "pit.toml"
+    manifest.write_text(
+        f'[[task]]\nid = "a"\nprompt = "go"\ndirectory = "{tmp_path}"\nuse_worktree = false\n'
+        '[[notification]]\nkind = "log"\n'
+    )
+    result = pitboss("notify", str(manifest), "--test", "--json")
+    assert (0, ["delivered"]) == (result.exit_code, [one["outcome"] for one in json.loads(result.stdout)])
+    assert result.stderr.startswith("notification emitted envelope=")

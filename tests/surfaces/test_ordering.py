@@ -7,6 +7,7 @@ import os
 import select
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 
 from pitboss.core.views import run_view
 from pitboss.journal.lock import RunLock
-from pitboss.journal.log import replay
+from pitboss.journal.log import Journal, replay
 from pitboss.journal.rundir import RunDir
 from pitboss.model import facts as f
 from pitboss.model import order_facts as of
@@ -27,6 +28,7 @@ from pitboss.surfaces.outlet import Outlet
 from pitboss.wire import views
 from pitboss.wire.control import CancelWorker
 from support.dispatcher import Dispatcher, Json, Script, Talk
+from support.legacy import a_record, a_resolved_task, write_legacy
 from support.pictures import CART, RUN, START, begun, done, grown, opened, state_of, write_run
 
 A = ActorId("a")
@@ -136,6 +138,24 @@ def told(runs: Path, event: Json, *words: str, **more: object) -> tuple[Json, Re
             "a hears it as soon as the tool it runs has ended",
         ),
         (
+            ("tell", "latest", "a", "use tabs"),
+            {"state": "paused"},
+            {"op": "note_worker", "task_id": "a", "text": "use tabs"},
+            f"a hears it when it is let go on, with: pitboss continue {RUN[:13]} a",
+        ),
+        (
+            ("tell", "latest", "a", "use tabs"),
+            {"state": "pending"},
+            {"op": "note_worker", "task_id": "a", "text": "use tabs"},
+            "a hears it as soon as it is at work",
+        ),
+        (
+            ("tell", "latest", "a", "use tabs", "--now"),
+            {"state": "pending"},
+            {"op": "reprompt_worker", "task_id": "a", "prompt": "use tabs"},
+            "a goes on and hears this next",
+        ),
+        (
             ("tell", "latest", "a", "use tabs", "--now"),
             {},
             {"op": "reprompt_worker", "task_id": "a", "prompt": "use tabs"},
@@ -185,6 +205,18 @@ def test_a_command_sends_its_op_and_says_what_came_of_it(
 def test_a_text_can_come_from_the_standard_input(runs: Path) -> None:
     sent, _ = told(runs, {}, "tell", "latest", "a", "-", input="two\nlines")
     assert "two\nlines" == sent["text"]
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_text_that_no_run_would_take_is_not_sent(runs: Path, *, live: bool) -> None:
+    folder = at_work(runs)
+    with ExitStack() as stack:
+        if live:
+            stack.enter_context(RunLock.acquire(folder.lock))
+        result = run(runs, "tell", "latest", "a", "-", input="x" * (1 << 20))
+    assert 1 == result.exit_code
+    assert result.stderr.startswith("pitboss: an order has at most 1,048,576 bytes, and this one has 1,048,")
+    assert not [fact for fact in facts(folder) if isinstance(fact, of.OrderTaken)]
 
 
 def test_quiet_says_nothing_of_what_went_well(runs: Path) -> None:
@@ -240,12 +272,19 @@ def test_a_refusal_as_json_has_its_code_and_the_same_exit_code(runs: Path) -> No
         (("pause", "latest", "a"), "paused", "a is paused already; nothing was changed\n"),
         (("pause", "latest", "a", "--freeze"), "frozen", "a is frozen already; nothing was changed\n"),
         (("continue", "latest", "a"), "running", "a is not paused: it is at work; nothing was changed\n"),
+        (("continue", "latest", "a"), "pending", "a is not paused: it waits to be started; nothing was changed\n"),
     ],
 )
 def test_what_is_so_already_is_no_failure(runs: Path, words: tuple[str, ...], state: str, line: str) -> None:
     event: Json = {"event": "op_unknown_state", "code": "conflict", "error": "no", "state": state}
     _, result = told(runs, event, *words)
     assert (0, line) == (result.exit_code, result.output)
+
+
+def test_what_was_to_be_said_to_one_that_is_not_paused_is_told_as_unsaid(runs: Path) -> None:
+    event: Json = {"event": "op_unknown_state", "code": "conflict", "error": "no", "state": "running"}
+    _, result = told(runs, event, "continue", "latest", "a", "mind the tests")
+    assert f"; what you wrote was not said, use: pitboss tell {RUN[:13]} a TEXT" in result.output
 
 
 def test_the_wrong_state_comes_with_what_to_do_first(runs: Path) -> None:
@@ -263,6 +302,8 @@ def test_the_wrong_state_comes_with_what_to_do_first(runs: Path) -> None:
         (("tell", "latest", "a", "  "), "TEXT is empty"),
         (("limits", "latest"), "--budget, --workers or --timeout"),
         (("budget", "latest", "much"), "'much' is not an amount"),
+        (("budget", "latest", "nan"), "nan is not an amount"),
+        (("limits", "latest", "--budget", "inf", "--workers", "2"), "inf is not an amount"),
         (("budget", "latest", "a", "b", "3"), "at most one actor"),
         (("policy", "latest", "--edit", "--set", "x"), "exclude each other"),
         (("policy", "latest", "--if-version", "1"), "belongs to --set"),
@@ -379,6 +420,44 @@ def test_in_a_run_that_has_ended_there_is_nothing_left_to_end(runs: Path) -> Non
     assert (1, "pitboss: the run has ended; nothing runs in it\n") == (paused.exit_code, paused.output)
 
 
+@pytest.mark.parametrize(
+    ("words", "ended", "code", "says"),
+    [
+        (("stop", "latest"), True, 0, "has ended already; nothing was changed"),
+        (("cancel", "latest", "a"), True, 0, "a had ended already (Success after 1m00s); nothing was changed"),
+        (("tell", "latest", "a", "x"), True, 1, "has no journal to leave an order in"),
+        (("stop", "latest"), False, 1, "has no journal to leave an order in"),
+    ],
+)
+def test_a_run_of_0_9_refuses_like_any_other(
+    runs: Path, words: tuple[str, ...], *, ended: bool, code: int, says: str
+) -> None:
+    write_legacy(runs, [a_resolved_task("a")], [a_record("a")], ended=ended)
+    result = run(runs, *words, "--json")
+    shape = json.loads(result.stdout)
+    assert (code, False) == (result.exit_code, shape["changed"])
+    assert says in str(shape.get("error" if code else "message"))
+    assert shape.get("state") != "draining"
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("words", [("stop", "latest"), ("tell", "latest", "a", "x"), ("budget", "latest", "5")])
+def test_a_run_that_was_cut_off_before_its_first_fact_is_left_as_it_is(
+    runs: Path, words: tuple[str, ...], *, header: bool
+) -> None:
+    folder = RunDir(write_legacy(runs, [a_resolved_task("a")], [], ended=False))
+    Journal.create(folder.journal, {"run_id": folder.run_id}).close()
+    folder.lock.touch()
+    if not header:
+        folder.journal.write_bytes(b"")
+    before = folder.journal.read_bytes()
+    result = run(runs, *words)
+    assert (1, before) == (result.exit_code, folder.journal.read_bytes())
+    assert f"run {folder.run_id} was cut off before it began anything; dispatch it again\n" in result.stderr
+    assert "resume" not in result.stderr
+    assert "was cut off before it began anything" in run(runs, "policy", "latest").stderr
+
+
 def test_a_dispatcher_without_a_socket_is_told_as_what_it_is(runs: Path) -> None:
     folder = at_work(runs)
     with RunLock.acquire(folder.lock):
@@ -492,7 +571,8 @@ def test_what_was_written_with_a_mistake_is_kept(runs: Path, editor: Callable[[s
     result = run(runs, "policy", "latest", "--edit")
     (kept,) = tmp_path.glob("pitboss-policy-*")
     assert 2 == result.exit_code
-    assert f"what you wrote is in {kept}" in result.stderr
+    use = f"pitboss policy {RUN[:13]} --set {kept} --run-dir {runs}"
+    assert f"what you wrote is in {kept}; use it with: {use}\n" in result.stderr
     assert "did you mean 'block'?" in result.stderr
     assert "blok" in kept.read_text()
 

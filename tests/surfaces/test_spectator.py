@@ -140,6 +140,13 @@ def test_a_run_that_was_cut_off_needs_a_person_and_gives_one(tmp_path: Path) -> 
     assert "! The run was cut off" in result.output.splitlines()[1]
 
 
+@pytest.mark.parametrize("words", [("watch", "--json"), ("watch", "--once", "--json"), ("status", "--json", "--full")])
+def test_what_helps_can_be_typed_where_the_run_is_found(tmp_path: Path, words: tuple[str, ...]) -> None:
+    write_run(tmp_path, facts(tmp_path)[:6])
+    command = f"pitboss resume {RUN[:13]} --run-dir {tmp_path}"
+    assert command in CliRunner().invoke(cli, [*words, "--run-dir", str(tmp_path)], prog_name="pitboss").output
+
+
 def test_a_failure_is_told_to_whoever_comes_later(tmp_path: Path) -> None:
     settled = f.ActorSettled(at=START + 5, actor=ActorId("a"), attempt=1, status=Status.FAILED)
     write_run(tmp_path, [*facts(tmp_path)[:-1], settled, end(1)])

@@ -22,7 +22,7 @@ from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
 from pitboss.model.answers import Answer, Refused, refused
-from pitboss.model.approvals import Approval, Pending, Proposal
+from pitboss.model.approvals import CALLER_ENDED, Approval, Pending, Proposal
 from pitboss.model.approvals import Decision as Ruling
 from pitboss.model.calls import ApprovalCall, PermissionPrompt, Plan, ProposePlan, RequestApproval
 from pitboss.model.orders import AnswerApproval
@@ -37,9 +37,6 @@ REFUSED = "The operator of this run has refused this call; do not try to do the 
 
 INPUT_CHARS = 4000
 """So much of a tool's arguments is kept with a request."""
-
-CALLER_ENDED = "caller ended"
-"""Who has answered a request whose actor has ended."""
 
 
 # --- what actors ask with our tools -----------------------------------------------------------------------------------

@@ -148,7 +148,8 @@ def _kept(view: RunView, *, live: bool) -> Iterator[Need]:
 
 
 def _approval(view: RunView, asked: ApprovalView, name: str) -> Need:
-    what = ": ".join(filter(None, [asked.tool_name if asked.kind in {"deed", "permission"} else "", asked.summary]))
+    tool = asked.tool_name or "" if asked.kind in {"deed", "permission"} else ""
+    what = asked.summary if asked.summary.startswith(tool) else f"{tool}: {asked.summary}"
     return Need(
         kind="approval",
         about=asked.request_id,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pitboss.core import ledger, tree
-from pitboss.core.approvals import CALLER_ENDED
 from pitboss.core.decision import Decision
 from pitboss.core.state import Actor, Asked, RunState
 from pitboss.model import approval_facts as a
@@ -18,7 +17,7 @@ from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import notice_facts as n
 from pitboss.model import signals as s
-from pitboss.model.approvals import Approval, Proposal
+from pitboss.model.approvals import CALLER_ENDED, Approval, Proposal
 from pitboss.model.notices import Event, EventValue, Notice, NoticeKind, Severity
 from pitboss.model.run import ActorId, Failure, Phase, Status
 

@@ -112,7 +112,9 @@ def stop_all(d: Decision, by: str) -> None:
         if actor.phase is Phase.QUEUED and actor.parent is None and not actor.attempt:
             continue  # nobody has asked for it but the manifest: it is told as not started
         stopped = stop(d, actor.spec.id, f"stopped by {by}", "stop")
-        if not stopped and actor.stopping and actor.stopping.rung in {e.Rung.CLOSE_STDIN, e.Rung.INTERRUPT}:
+        if stopped or actor.stopping is None or actor.phase not in {Phase.FINISHING, Phase.STOPPING}:
+            continue
+        if actor.stopping.rung in {e.Rung.CLOSE_STDIN, e.Rung.INTERRUPT}:
             d.climb(actor.spec.id)
 
 

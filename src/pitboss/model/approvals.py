@@ -14,6 +14,9 @@ Kind = Literal["action", "plan", "permission", "deed"]
 """``action`` and ``plan``: an actor asks with a tool of ours. ``permission``: the agent's own settings ask. ``deed``:
 a rule of the run wants a person to look at a tool call before it runs."""
 
+CALLER_ENDED = "caller ended"
+"""Who has answered a request whose actor has ended."""
+
 
 class Proposal(Frozen, frozen=True, kw_only=True):
     """A plan, as an operator is shown it."""

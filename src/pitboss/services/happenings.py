@@ -1,4 +1,4 @@
-"""What has happened in a run that its operators are told of: sub-leads that came and went, failures, other rules.
+"""What has happened in a run that its operators are told of: sub-leads that came and went, failures.
 
 Found by comparing states, and kept in order for those who join later: they are told it all. What is kept is bounded by
 the run itself, a line or two an actor. Called by ``control``.
@@ -27,7 +27,6 @@ class Happenings:
     def __init__(self) -> None:
         self.lines: list[bytes] = []
         self._seen: dict[ActorId, Actor] = {}
-        self._policy_version: int | None = None
 
     def take(self, state: RunState) -> None:
         """Take in the state as it is now; costs next to nothing for actors that are as they were."""
@@ -40,9 +39,6 @@ class Happenings:
                 self._spawned(actor)
             if actor.status is not None and (before is None or before.status is None):
                 self._settled(state, actor, actor.status)
-        if self._policy_version is not None and state.policy_version > self._policy_version:
-            self.lines.append(events.policy_changed(state.spec.policy, state.policy_version))
-        self._policy_version = state.policy_version
 
     def _spawned(self, actor: Actor) -> None:
         own = actor.envelope

@@ -95,6 +95,8 @@ class Operator:
         """Requests it was shown and has not seen answered."""
         self._told = 0
         """How many of the happenings it was told."""
+        self._told_policy = 0
+        """Which version of the rules it was told."""
         self._told_superseded = False
         self._view: RunView | None = None
         """What it was shown last."""
@@ -163,6 +165,7 @@ class Operator:
         state = self._desk.state
         spec = state.spec
         kind: events.RunKind = "hierarchical" if spec.tree else "flat"
+        self._told_policy = state.policy_version
         lead = spec.tree.lead.id if spec.tree else None
         workers = [name for name, actor in state.actors.items() if actor.parent in {None, lead}]
         return events.hello(__version__, spec.run_id, kind, workers, spec.policy, state.policy_version)
@@ -263,6 +266,10 @@ class Operator:
             if name not in self._shown and self._desk.asked[name].ruling is None:
                 self._shown.add(name)
                 yield events.approval_request(one.approval)
+        state = self._desk.state
+        if state.policy_version > self._told_policy:  # those in between are nobody's business any more
+            self._told_policy = state.policy_version
+            yield events.policy_changed(state.spec.policy, state.policy_version)
         lines = self._desk.happenings.lines
         while self._told < len(lines):
             self._told += 1

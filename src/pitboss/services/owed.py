@@ -16,6 +16,7 @@ from pitboss.core import notices
 from pitboss.core.decision import Decision
 from pitboss.core.state import RunState, rebuilt
 from pitboss.drivers.cookies import COOKIE
+from pitboss.drivers.notify import PATIENCE_SECS
 from pitboss.engine.clock import SystemClock
 from pitboss.errors import OperatorError, PitbossError, RunBusy, WorldError
 from pitboss.journal.disk import disk_errors
@@ -39,6 +40,9 @@ NEWS_SECS = 24 * 3600.0
 """What is older is no news: it is only sent by hand."""
 
 TEST_SECS = 60.0
+
+WAITING = "waiting for receivers that do not answer, or want to be asked later; Ctrl-C ends the waiting"
+"""Said if sending by hand takes longer, which it may for minutes."""
 
 Say = Callable[[str], None]
 
@@ -148,10 +152,14 @@ def _send(
     d, before = Decision(state, clock.now()), len(state.outbox.settled)
 
     async def work() -> None:
-        for report in await _told(wanted, clock, say, within_secs):
-            d.at = report.at
-            notices.settled(d, report)
-        await _keep(run, past, d)
+        reports = list[NoticeReported]()
+        try:
+            await _tell(wanted, clock, say, within_secs, reports)
+        finally:  # also if Ctrl-C ends the waiting for the others: who was reached is not told again
+            for report in reports:
+                d.at = report.at
+                notices.settled(d, report)
+            await _keep(run, past, d)
 
     if wanted:
         asyncio.run(work())
@@ -160,16 +168,30 @@ def _send(
     return list(d.state.outbox.settled[before:])
 
 
-async def _told(
-    wanted: Sequence[Notify], clock: SystemClock, say: Say, within_secs: float | None
-) -> list[NoticeReported]:
-    hand, reports = notifier(clock.now, say), list[Signal]()
+async def _tell(
+    wanted: Sequence[Notify],
+    clock: SystemClock,
+    say: Say,
+    within_secs: float | None,
+    reports: list[NoticeReported],
+) -> None:
+    """Send, and add to ``reports`` how each went, as soon as that is known."""
+    hand = notifier(clock.now, say)
+
+    def report(signal: Signal) -> None:
+        if isinstance(signal, NoticeReported):
+            reports.append(signal)
+
     if within_secs is not None:
-        await hand.finish(FinishNotices(within_secs=within_secs), reports.append)
-    async with asyncio.TaskGroup() as group:
-        for effect in wanted:
-            group.create_task(hand.notify(effect, reports.append))
-    return [report for report in reports if isinstance(report, NoticeReported)]
+        await hand.finish(FinishNotices(within_secs=within_secs), report)
+    explained = asyncio.get_running_loop().call_later(PATIENCE_SECS, say, WAITING) if within_secs is None else None
+    try:
+        async with asyncio.TaskGroup() as group:
+            for effect in wanted:
+                group.create_task(hand.notify(effect, report))
+    finally:
+        if explained is not None:
+            explained.cancel()
 
 
 async def _keep(run: RunDir, past: Replay, d: Decision) -> None:
@@ -207,7 +229,8 @@ def test_sinks(sinks: Sequence[Sink], run_id: str, say: Say) -> list[Settled]:
         event={"kind": "test", "run_id": run_id},
     )
     wanted = [Notify(notice=notice, sink=sink, run_id=RunId(run_id)) for sink in sinks]
-    reports = asyncio.run(_told(wanted, clock, say, TEST_SECS))
+    reports = list[NoticeReported]()
+    asyncio.run(_tell(wanted, clock, say, TEST_SECS, reports))
     return [
         Settled(
             at=report.at,

@@ -11,7 +11,7 @@ import msgspec
 
 from pitboss.core.policy import actor_path
 from pitboss.errors import OperatorError
-from pitboss.model.approvals import Approval, Proposal
+from pitboss.model.approvals import CALLER_ENDED, Approval, Proposal
 from pitboss.surfaces import words
 from pitboss.surfaces.client import Run
 from pitboss.surfaces.notice import command, waiting
@@ -113,6 +113,8 @@ def find_request(run: Run, name: str) -> str:
 def hindrance(run: Run, request_id: str) -> str:
     """Why a request cannot be answered, as a sentence: somebody was first, or the run has ended; empty if it can."""
     one = run.asked[request_id]
+    if one.ruling is not None and one.ruling.by == CALLER_ENDED:
+        return f"nobody waits for an answer to {request_id} any more: whoever asked has ended"
     if one.ruling is not None:
         by = ", ".join(filter(None, [one.ruling.by, one.ruling.via]))
         word = "approved" if one.ruling.approved else "rejected"

@@ -7,7 +7,7 @@ Pure: views and times in, frozen changes and text out. Lines are safe to print, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pitboss.core.attention import Need, NeedKind
 from pitboss.model.run import ActorId, Frozen, Phase
@@ -51,20 +51,36 @@ def change_line(change: Change) -> str:
     return f"{words.clock(change.at)}  {name}  {words.clean(change.text)}"
 
 
-def tune_in(view: RunView, needs: Sequence[Need], now: float) -> Iterator[Change]:
-    """What one who begins to watch is told: how the run stands, and what of it needs a person."""
-    yield Change(at=now, kind=RUN, text=summary_line(view, (), now))
-    yield from (_need(need, view, now) for need in needs)
+def tune_in(view: RunView, needs: Sequence[Need], now: float, runs_dir: str | None = None) -> Iterator[Change]:
+    """What one who begins to watch is told: how the run stands, and what of it needs a person; see ``changes``."""
+    cut_off = any(need.kind == "cut_off" for need in needs)
+    yield Change(at=now, kind=RUN, text=_one_line(_standing(view, now, cut_off=cut_off)))
+    yield from (_need(need, view, now, runs_dir) for need in needs)
 
 
 def changes(
-    old: RunView, new: RunView, needs_before: Sequence[Need], needs_now: Sequence[Need], now: float
+    old: RunView,
+    new: RunView,
+    needs_before: Sequence[Need],
+    needs_now: Sequence[Need],
+    now: float,
+    runs_dir: str | None = None,
 ) -> list[Change]:
-    """What has happened between two views of a run, in the order in which it did as far as that is known."""
+    """What has happened between two views of a run, in the order in which it did as far as that is known.
+
+    Args:
+        old: The run as it was.
+        new: The run as it is.
+        needs_before: What needed a person then.
+        needs_now: What does now.
+        now: The time.
+        runs_dir: The runs base to name in commands; ``None`` for the usual one.
+    """
     before = {actor.id: actor for actor in old.actors}
     found = [step for actor in new.actors for step in _steps(before.get(actor.id), actor, new, now)]
     # A failure has its line already, and an end that is wanted is told by those who end.
-    found += [_need(need, new, now) for need in newly_needed(needs_before, needs_now) if need.kind != "failed"]
+    fresh = [need for need in newly_needed(needs_before, needs_now) if need.kind != "failed"]
+    found += [_need(need, new, now, runs_dir) for need in fresh]
     if not new.ended_at:
         known = {need.key for need in needs_now}
         found += [change for need in needs_before if need.key not in known for change in _eased(need, new, now)]
@@ -80,10 +96,10 @@ def newly_needed(before: Sequence[Need], now: Sequence[Need]) -> list[Need]:
     return [need for need in now if need.key not in known and need.kind != "paused"]
 
 
-def cut_off(view: RunView, now: float) -> Change:
+def cut_off(view: RunView, now: float, runs_dir: str | None = None) -> Change:
     """The dispatcher of a run that was being watched is gone."""
     text = "the dispatcher is gone and did not finish the run"
-    command = f"{words.program()} resume {words.short_id(view.run_id)}"
+    command = notice.typed(view, runs_dir, "resume")
     return Change(at=now, kind="cut_off", text=f"{text}: {command}", command=command)
 
 
@@ -161,7 +177,7 @@ _EASED: dict[NeedKind, tuple[str, str]] = {
 """What it means that a need is none any more."""
 
 
-def _need(need: Need, view: RunView, now: float) -> Change:
+def _need(need: Need, view: RunView, now: float, runs_dir: str | None) -> Change:
     return Change(
         at=now,
         kind=need.kind,
@@ -169,7 +185,7 @@ def _need(need: Need, view: RunView, now: float) -> Change:
         name=view.names.get(need.actor, need.actor) if need.actor else RUN,
         text="! " + notice.need_line(need, view, now=now),
         about=need.about if need.kind == "approval" else "",
-        command=notice.helps(need, view),
+        command=notice.helps(need, view, runs_dir),
     )
 
 
@@ -212,14 +228,24 @@ def summary_line(view: RunView, needs: Sequence[Need], now: float) -> str:
     """How a run stands, in one line that is safe to print: for a status bar."""
     counts = Counter(need.kind for need in needs if need.kind in _SHORT)
     urgent = [
-        _SHORT[kind] if number == 1 and kind != "approval" else f"{number} {_SHORT[kind]}"
+        words.plural(number, _SHORT[kind]) if kind == "approval" else f"{number} " * (number > 1) + _SHORT[kind]
         for kind, number in counts.items()
     ]
-    parts = [
-        words.name_of(view),
-        words.duration(words.elapsed(view.started_at, view.ended_at, now)),
-        *(text for _, text in words.counts(view)),
-        words.spent(view),
-        f"! {', '.join(urgent)}" if urgent else "",
-    ]
+    parts = [*_standing(view, now, cut_off="cut_off" in counts), f"! {', '.join(urgent)}" if urgent else ""]
+    return _one_line(parts)
+
+
+def _standing(view: RunView, now: float, *, cut_off: bool) -> Iterator[str]:
+    """Its name, time, counts and money; in a run that was cut off nobody is at work, and no time passes."""
+    yield words.name_of(view)
+    if not cut_off:
+        yield words.duration(words.elapsed(view.started_at, view.ended_at, now))
+    for _, text in words.counts(view):
+        if cut_off and text.endswith(" running"):
+            text = "" if text.startswith("0 ") else text.replace("running", "interrupted")
+        yield text
+    yield words.spent(view)
+
+
+def _one_line(parts: Iterable[str]) -> str:
     return words.clean(" · ".join(part for part in parts if part and part != words.NOTHING))

@@ -51,6 +51,10 @@ __all__ = [
 ]
 
 
+MOST_NAMED = 20
+"""So many actors are named to whoever has named none; `status` has them all."""
+
+
 class RunClient:
     """One run: what it looks like, what it looks like from now on, and orders to it.
 
@@ -251,10 +255,15 @@ def find_actor(run: Run, name: str) -> ActorId:
     noun = "actors" if any(actor.parent for actor in known) else "tasks"
     if matches:
         how = "are called" if matches[0].label == name else "begin with"
-        listed = ", ".join(actor.id for actor in matches)
+        listed = _listed([actor.id for actor in matches])
         raise OperatorError(f"{len(matches)} {noun} of run {run.path.name} {how} {name!r}: {listed}")
-    there = ", ".join(map(words.full_name, known)) if known else "nothing is recorded of any yet"
+    there = _listed([words.full_name(actor) for actor in known]) or "nothing is recorded of any yet"
     raise OperatorError(f"no {noun.removesuffix('s')} {name!r} in run {run.path.name}; there are: {there}")
+
+
+def _listed(names: list[str]) -> str:
+    more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def log_path(run: Run, actor: ActorId, *, stderr: bool = False) -> Path:
@@ -278,9 +287,9 @@ def records_json(run: Run) -> str:
     return encode_tasks(run.records).decode()
 
 
-def run_json(run: Run, needs: Iterable[Need] = ()) -> str:
+def run_json(run: Run, needs: Iterable[Need] = (), runs_dir: str | None = None) -> str:
     """The run as a whole, with every actor, and what of it needs a person, most urgent first."""
-    attention = [notice.need_shape(need, run.view) for need in needs]
+    attention = [notice.need_shape(need, run.view, runs_dir) for need in needs]
     shape = {"version": 1, "state": run.state, "attention": attention, **msgspec.structs.asdict(run.view)}
     return msgspec.json.format(msgspec.json.encode(shape), indent=2).decode()
 

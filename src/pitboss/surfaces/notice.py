@@ -20,7 +20,7 @@ from pitboss.model.views import RunView
 from pitboss.surfaces import words
 from pitboss.surfaces.found import Run
 
-__all__ = ["command", "free_bytes", "helps", "need_line", "need_shape", "needs", "notice_lines", "waiting"]
+__all__ = ["command", "free_bytes", "helps", "need_line", "need_shape", "needs", "notice_lines", "typed", "waiting"]
 
 MOST_OF_A_KIND = 5
 """So many needs of one kind are told one by one at the top of a command; the table below it has them all."""
@@ -78,10 +78,10 @@ def need_line(need: Need, view: RunView, *, now: float) -> str:
     return words.clean(words.renamed(need.text, names) + (f" ({'; '.join(details)})" if details else ""))
 
 
-def need_shape(need: Need, view: RunView) -> dict[str, object]:
+def need_shape(need: Need, view: RunView, runs_dir: str | None = None) -> dict[str, object]:
     """A need as JSON has it: times in seconds since the epoch, like everywhere in a view."""
     plain: dict[str, object] = msgspec.to_builtins(need)
-    return plain | {"command": helps(need, view) or None}
+    return plain | {"command": helps(need, view, runs_dir) or None}
 
 
 def helps(need: Need, view: RunView, runs_dir: str | None = None) -> str:
@@ -90,6 +90,12 @@ def helps(need: Need, view: RunView, runs_dir: str | None = None) -> str:
         return ""
     parts = [words.short_id(part) if part == view.run_id else part for part in need.command]
     return f"{words.program()} {shlex.join([*parts, *_base(runs_dir)])}"
+
+
+def typed(view: RunView, runs_dir: str | None, *parts: str) -> str:
+    """A command about a run as it is typed: its verb, the run, the rest."""
+    verb, *rest = parts
+    return f"{words.program()} {shlex.join([verb, words.short_id(view.run_id), *rest, *_base(runs_dir)])}"
 
 
 def command(verb: str, run_id: str, runs_dir: str | None, *more: str) -> str:

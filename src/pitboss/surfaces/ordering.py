@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pitboss.errors import RunBusy
 from pitboss.model.answers import Answer, Refused
 from pitboss.surfaces.client import Run, RunClient
-from pitboss.wire.control import OrderOp, name_of
+from pitboss.wire.control import LONGEST_LINE, OrderOp, encode_op, name_of
 
 __all__ = ["Leave", "Outcome", "give", "shape"]
 
@@ -58,10 +58,19 @@ def give(run: Run, op: OrderOp, leave: Leave) -> Outcome:
         leave: Writes it down for a run that nobody is at work on.
 
     Raises:
-        OperatorError: Nothing can be ordered of this run, or it is an agent that orders.
+        OperatorError: It is an agent that orders.
         WorldError: The dispatcher does not answer, or the journal cannot be written.
     """
     named = op if op.order_id else replace(op, order_id=str(uuid.uuid4()))
+    # Looked at here: the run hangs up on a longer line, which looks as if nobody could be reached.
+    if (size := len(encode_op(named))) > LONGEST_LINE:
+        return Outcome(
+            named,
+            {},
+            error=f"an order has at most {LONGEST_LINE:,} bytes, and this one has {size:,}",
+            code="invalid_arg",
+            hint="put the text into a file that the actor can read, and tell it where that is",
+        )
     event = RunClient(run.path).order(named)
     if event is not None:
         return _heard(named, event)

@@ -6,20 +6,23 @@ Knows runs and orders, not how orders are given. What agents wrote is cleaned be
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
 from pitboss.model.run import ActorId, Phase, Status
 from pitboss.model.views import ActorView, RunView
 from pitboss.surfaces import words
+from pitboss.surfaces.notice import typed
 from pitboss.surfaces.ordering import Outcome
 from pitboss.surfaces.outcomes_of_rules import limits_line, model_line, policy_line
 from pitboss.wire import control as wire
 
-__all__ = ["Report", "facts", "is_so", "report", "still_to_come", "typed"]
+__all__ = ["Report", "facts", "is_so", "report", "still_to_come"]
 
 Goal: TypeAlias = Callable[[RunView], bool]
+
+_NOT_PAUSED = {"running": "is at work", "pending": "waits to be started", "spawning": "is being started"}
+"""What an actor does that cannot be continued because nothing holds it, by its state."""
 
 
 class Report(NamedTuple):
@@ -31,13 +34,6 @@ class Report(NamedTuple):
     hint: str = ""
     code: str = ""
     """Why not, as a word a program may match on."""
-
-
-def typed(view: RunView, runs_dir: str | None, *parts: str) -> str:
-    """A command about this run as it is typed: its verb, the run, the rest."""
-    verb, *rest = parts
-    base = ["--run-dir", runs_dir] if runs_dir else []
-    return f"{words.program()} {shlex.join([verb, words.short_id(view.run_id), *rest, *base])}"
 
 
 # --- what is waited for -----------------------------------------------------------------------------------------------
@@ -90,10 +86,10 @@ def report(outcome: Outcome, before: RunView, after: RunView, runs_dir: str | No
         case wire.ContinueWorker(task_id=name):
             return Report(told.continued(name))
         case wire.NoteWorker(task_id=name):
-            when = "when the run is resumed" if outcome.in_journal else "as soon as the tool it runs has ended"
-            return Report(f"{told.name(name)} hears it {when}; nothing is interrupted")
+            return Report(f"{told.name(name)} hears it {told.when_heard(name)}")
         case wire.RepromptWorker(task_id=name):
-            return Report(f"{told.name(name)} drops what it does and hears this next, in the same session and place")
+            does = "goes on" if outcome.told.get("state") == "pending" else "drops what it does"  # it was paused
+            return Report(f"{told.name(name)} {does} and hears this next, in the same session and place")
         case wire.SetModel(task_id=name, model=model):
             return Report(model_line(outcome, told.name(name), model))
         case wire.SetLimits():
@@ -116,8 +112,12 @@ def facts(outcome: Outcome, after: RunView) -> dict[str, object]:
     if found is None:
         if not isinstance(op, wire.CancelRun | wire.Drain):
             return {}
-        state = "ended" if after.ended_at else "stopping" if after.stopping else "draining"
-        return {"state": state, "spent_usd": round(after.spent_usd, 6), "exit_code": after.exit_code}
+        state = "ended" if after.ended_at else "stopping" if after.stopping else "draining" if after.draining else None
+        return {
+            **({"state": state} if state else {}),
+            "spent_usd": round(after.spent_usd, 6),
+            "exit_code": after.exit_code,
+        }
     aside = found.set_aside
     has_run = found.started_at and found.ended_at
     stands = {Phase.SETTLED: "done", Phase.PAUSED: "paused", Phase.FROZEN: "frozen"}.get(found.phase)
@@ -171,8 +171,9 @@ class _Told(NamedTuple):
             return self.cancelled(op.task_id)
         if outcome.code == "conflict" and isinstance(op, wire.PauseWorker) and stands in {"paused", "frozen"}:
             return Report(f"{self.name(op.task_id)} is {stands} already; nothing was changed")
-        if outcome.code == "conflict" and isinstance(op, wire.ContinueWorker) and stands == "running":
-            return Report(f"{self.name(op.task_id)} is not paused: it is at work; nothing was changed")
+        if outcome.code == "conflict" and isinstance(op, wire.ContinueWorker) and stands in _NOT_PAUSED:
+            what = f"{self.name(op.task_id)} is not paused: it {_NOT_PAUSED[str(stands)]}; nothing was changed"
+            return Report(what + self._unsaid(op))
         hint = outcome.hint
         if outcome.code == "unavailable" and outcome.in_journal and not over:
             hint = hint or f"take it up again with: {self.typed('resume')}"
@@ -217,13 +218,31 @@ class _Told(NamedTuple):
     def continued(self, name: str) -> str:
         """An actor goes on."""
         op = self.outcome.op
-        told = isinstance(op, wire.ContinueWorker) and op.prompt
         if _actor(self.before, name).phase is Phase.FROZEN:
-            unsaid = (
-                f"; what you wrote was not said, use: {self.typed('tell', self.name(name), 'TEXT')}" if told else ""
-            )
-            return f"{self.name(name)} goes on where it stood{unsaid}"
-        return f"{self.name(name)} goes on in its own place and session" + (" and hears what you wrote" if told else "")
+            return f"{self.name(name)} goes on where it stood{self._unsaid(op)}"
+        how = f"{self.name(name)} goes on in its own place and session"
+        if _actor(self.after, name).phase is Phase.QUEUED:
+            how += " as soon as there is room for one more"
+        return how + (" and hears what you wrote" if isinstance(op, wire.ContinueWorker) and op.prompt else "")
+
+    def when_heard(self, name: str) -> str:
+        """When an actor hears a note, as things stand with it."""
+        stands = self.outcome.told.get("state")
+        if self.outcome.in_journal:
+            also = " and it is let go on" if stands in {"paused", "frozen"} else ""
+            return f"when the run is resumed{also}; nothing is interrupted"
+        if stands in {"paused", "frozen"}:
+            return f"when it is let go on, with: {self.typed('continue', self.name(name))}"
+        when = (
+            "as soon as it is at work" if stands in {"pending", "spawning"} else "as soon as the tool it runs has ended"
+        )
+        return f"{when}; nothing is interrupted"
+
+    def _unsaid(self, op: wire.OrderOp) -> str:
+        """That what was given with `continue` did not reach the actor, if something was."""
+        if not isinstance(op, wire.ContinueWorker) or not op.prompt:
+            return ""
+        return f"; what you wrote was not said, use: {self.typed('tell', self.name(op.task_id), 'TEXT')}"
 
     def ended(self) -> Report:
         """The run is over, or on its way there."""

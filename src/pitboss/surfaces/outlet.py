@@ -98,7 +98,8 @@ def stderr() -> Outlet:
 def occupy_standard_descriptors() -> None:
     """Put the null device where a standard stream was closed (``>&-``).
 
-    Otherwise the next file opened - a journal, say - gets its number, and whoever prints writes into it.
+    Otherwise the next file opened - a journal, say - gets its number, and whoever prints writes into it. Python has no
+    object for a closed standard input; whoever reads it is to find nothing there, as with ``</dev/null``.
     """
     for number in (0, 1, 2):
         try:
@@ -108,6 +109,8 @@ def occupy_standard_descriptors() -> None:
             if nowhere != number:
                 os.dup2(nowhere, number)
                 os.close(nowhere)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - till the end
 
 
 def _descriptor(stream: TextIO) -> int | None:

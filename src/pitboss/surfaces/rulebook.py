@@ -35,12 +35,14 @@ def in_force(run: Run) -> InForce:
     """Which rules hold in a run, or would if it were resumed.
 
     Raises:
-        OperatorError: It was written by a Pitboss that kept no journal.
+        OperatorError: It was written by a Pitboss that kept no journal, or was cut off before it began.
         WorldError: The journal is damaged.
     """
     folder = RunDir(run.path)
     journal = Journal(folder)
     journal.read_on()
+    if not journal.is_open and folder.journal.exists():
+        raise OperatorError(f"run {folder.run_id} was cut off before it began anything; dispatch it again")
     if not journal.is_open:
         raise OperatorError(f"run {folder.run_id} has no journal, so its rules are not known: Pitboss 0.9 kept none")
     return InForce(folder.run_id, journal.state.spec.policy, journal.state.policy_version)

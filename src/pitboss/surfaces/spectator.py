@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -53,7 +53,13 @@ class Call:
 
 
 def watch(
-    seen: RunClient, out: Outlet, call: Call, *, as_json: bool = False, clock: Callable[[], float] = time.time
+    seen: RunClient,
+    out: Outlet,
+    call: Call,
+    *,
+    as_json: bool = False,
+    runs_dir: str | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> int:
     """Print what happens to a run until it has ended, or nobody is at work on it, or nobody reads.
 
@@ -62,6 +68,7 @@ def watch(
         out: Where the lines go.
         call: How a person is called.
         as_json: One JSON object per change.
+        runs_dir: The runs base to name in commands; ``None`` for the usual one.
         clock: What time it is.
 
     Returns:
@@ -77,7 +84,9 @@ def watch(
     for view in seen.follow(patience_secs=PATIENCE_SECS):
         now = clock()
         present = notice.needs(view, "running" if live or last else seen.state_of(view), now)
-        told = changes.changes(last, view, needs, present, now) if last else changes.tune_in(view, present, now)
+        told: Iterable[changes.Change] = changes.tune_in(view, present, now, runs_dir)
+        if last is not None:
+            told = changes.changes(last, view, needs, present, now, runs_dir)
         for change in told:
             out.line(_json(change) if as_json else changes.change_line(change))
         if out.gone:
@@ -87,12 +96,14 @@ def watch(
     if last is None:
         return 1
     if not last.ended_at and all(need.kind != "cut_off" for need in needs) and seen.state_of(last) == "interrupted":
-        lost = changes.cut_off(last, clock())
+        lost = changes.cut_off(last, clock(), runs_dir)
         out.line(_json(lost) if as_json else changes.change_line(lost))
     return 0 if _went_well(seen, last) else 1
 
 
-def glance(seen: RunClient, *, as_json: bool = False, clock: Callable[[], float] = time.time) -> str:
+def glance(
+    seen: RunClient, *, as_json: bool = False, runs_dir: str | None = None, clock: Callable[[], float] = time.time
+) -> str:
     """How a run stands, in one line.
 
     Raises:
@@ -112,7 +123,7 @@ def glance(seen: RunClient, *, as_json: bool = False, clock: Callable[[], float]
         "failed": view.failed,
         "spent_usd": view.spent_usd,
         "budget_usd": view.budget_usd,
-        "attention": [notice.need_shape(need, view) for need in needs],
+        "attention": [notice.need_shape(need, view, runs_dir) for need in needs],
     }
     return msgspec.json.encode(shape).decode()
 

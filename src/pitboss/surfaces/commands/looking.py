@@ -54,7 +54,7 @@ def status(run: str, run_dir: str | None, as_json: bool, full: bool) -> None:  #
         return
     needs = notice.needs(found.view, found.state, now)
     if as_json:
-        out.line(client.run_json(found, needs))
+        out.line(client.run_json(found, needs, run_dir))
         return
     for line in notice.notice_lines(needs, found.view, now=now, runs_dir=run_dir):
         out.line(line)
@@ -105,10 +105,10 @@ def watch(run: str, run_dir: str | None, as_json: bool, once: bool, bell: bool, 
 
     with client.RunClient.open(client.base(run_dir), run) as seen:
         if once:
-            stdout().line(spectator.glance(seen, as_json=as_json))
+            stdout().line(spectator.glance(seen, as_json=as_json, runs_dir=run_dir))
             return
         call = spectator.Call(stderr() if stderr().isatty() else stdout(), bell=bell, notify=notify)
-        click.get_current_context().exit(spectator.watch(seen, stdout(), call, as_json=as_json))
+        click.get_current_context().exit(spectator.watch(seen, stdout(), call, as_json=as_json, runs_dir=run_dir))
 
 
 @click.command()

@@ -42,7 +42,7 @@ def notify(run: str, send: bool, is_test: bool, run_dir: str | None, as_json: bo
     if is_test and Path(run).is_file():
         from pitboss import upkeep
 
-        settled = upkeep.test_sinks(upkeep.sinks_of_manifest(run), "test", out.line)
+        settled = upkeep.test_sinks(upkeep.sinks_of_manifest(run), "test", stderr().line)
     else:
         path = resolve(client.base(run_dir), run)
         state = telling.state_of(path)

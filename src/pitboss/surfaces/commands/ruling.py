@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,8 @@ def _limit(
 
     found = client.open_run(client.base(run_dir), run)
     name = None if actor is None else client.find_actor(found, actor)
+    if usd is not None and not math.isfinite(usd):  # JSON has no word for it: it would be sent as "leave it as it is"
+        raise click.UsageError(f"{usd} is not an amount in dollars")
     op = SetLimits(task_id=name, budget_usd=usd, max_workers=workers, timeout_secs=secs)
     carry_out(found, op, runs_dir=run_dir, as_json=as_json)
 
@@ -158,7 +161,7 @@ def _edit(found: Run, held: InForce, run_dir: str | None, *, as_json: bool) -> N
     import tempfile
     from pathlib import Path
 
-    from pitboss.surfaces import rulebook
+    from pitboss.surfaces import notice, rulebook
 
     with tempfile.NamedTemporaryFile("w", prefix="pitboss-policy-", suffix=".toml", delete=False) as draft:
         draft.write(rulebook.as_toml(held))
@@ -166,7 +169,8 @@ def _edit(found: Run, held: InForce, run_dir: str | None, *, as_json: bool) -> N
     try:
         _replace(found, _edited(path), held.version, run_dir, as_json=as_json)
     except BaseException:
-        stderr().line(f"pitboss: what you wrote is in {path}; use it with: pitboss policy RUN --set {path}")
+        use = notice.typed(found.view, run_dir, "policy", "--set", str(path))
+        stderr().line(f"pitboss: what you wrote is in {path}; use it with: {use}")
         raise
     path.unlink()
 
