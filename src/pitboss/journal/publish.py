@@ -85,12 +85,13 @@ class ArtifactHand:
         data = b"".join(encode_task(record) + b"\n" for record in effect.records)
         self._settled.clear()
         try:
-            self._lines.close()
             await asyncio.to_thread(self._run.disk.write_atomic, self._run.summary_lines, data)
-            self._lines = Appender.open(self._run.summary_lines, disk=self._run.disk)
+            lines = Appender.open(self._run.summary_lines, disk=self._run.disk)
         except WorldError as error:
-            emit(self._failed(self._run.summary_lines, error))
+            emit(self._failed(self._run.summary_lines, error))  # the old file is still there, and goes on being written
         else:
+            self._lines.close()
+            self._lines = lines
             self._published = {_identity(record) for record in effect.records}
             emit(ArtifactWritten(at=self._clock(), path=str(self._run.summary_lines)))
         finally:
