@@ -120,6 +120,18 @@ def test_a_kill_before_the_summary_was_written_is_made_good(pit: Pit) -> None:
     assert before == pit.run.summary["tasks"]
 
 
+def test_every_file_that_the_journal_can_tell_anew_may_be_gone(pit: Pit) -> None:
+    cut_off(pit, {"a": CUT_OFF, "b": "go"})
+    (pit.place / "pit.toml").unlink()
+    for name in ("summary.jsonl", "meta.json", "resolved.json", "manifest.snapshot.toml"):
+        (pit.run.path / name).unlink()
+
+    ended = resume(pit)
+
+    assert (0, {"a": "Success", "b": "Success"}) == (ended.code, pit.run.statuses()), ended.err
+    assert 2 == len((pit.run.path / "summary.jsonl").read_text().splitlines())
+
+
 def test_a_run_that_never_began_is_to_be_dispatched_again(pit: Pit) -> None:
     pit.dispatch(pit.manifest({"a": "go"}))
     (pit.run.path / "journal.jsonl").unlink()

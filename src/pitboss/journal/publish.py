@@ -40,10 +40,12 @@ class ArtifactHand:
         """Opens ``summary.jsonl`` and looks up what it holds already: nothing, unless the run is resumed.
 
         Raises:
-            WorldError: If the file is missing or cannot be opened.
+            WorldError: If the file cannot be opened.
         """
         self._run = run
         self._clock = clock
+        if not run.summary_lines.exists():  # the facts have all of it, so its loss is no reason to refuse a resume
+            run.disk.write_atomic(run.summary_lines, b"")
         self._lines = Appender.open(run.summary_lines, disk=run.disk)
         self._settled = asyncio.Event()
         """Cleared while the file is being written anew."""
