@@ -70,6 +70,22 @@ async def test_the_base_of_its_branch_stays_where_the_first_attempt_began(repo: 
     assert (made.base, made.created_branch) == (again.base, again.created_branch)
 
 
+async def test_what_nobody_wrote_down_that_it_was_set_aside_is_brought_back_too(repo: Repository) -> None:
+    """As after a `prune` that had to keep the run, or was killed."""
+    made = await drafted(repo)
+    before = state(made)
+    await removed(repo, made)
+
+    effect = repo.again(made)
+    again = await repo.prepare(effect)
+
+    assert before == state(again)
+    assert (None, None) == (again.brought_back, again.set_aside)
+    assert f"it had been put away; what was set aside then as {REF} is uncommitted in it again" == again.message
+    assert again == await repo.prepare(effect)
+    assert REF == repo("for-each-ref", "--format=%(refname)", "refs/pitboss")
+
+
 async def test_asking_twice_brings_it_back_once(repo: Repository) -> None:
     made = await drafted(repo)
     effect = repo.again(made, await removed(repo, made))
