@@ -231,6 +231,19 @@ async def test_a_folder_deleted_by_hand_is_made_again_from_its_branch(repo: Repo
     assert (None, "") == (again.set_aside, again.message)
 
 
+async def test_that_its_branch_was_deleted_too_is_not_passed_over(repo: Repository) -> None:
+    made = await repo.worktree()
+    commit(made)
+    shutil.rmtree(made.path)
+    repo("worktree", "prune")
+    repo("branch", "-D", made.branch)
+
+    again = await repo.prepare(repo.again(made))
+
+    assert made.base == git(folder(again), "rev-parse", "HEAD")
+    assert again.message.startswith(f"its branch was gone and begins at {made.base[:12]} again; ")
+
+
 async def test_what_was_staged_in_a_folder_deleted_by_hand_is_set_aside_once(repo: Repository) -> None:
     made = await repo.worktree()
     write(folder(made), {"README": "staged\n"})

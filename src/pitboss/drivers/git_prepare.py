@@ -206,9 +206,17 @@ async def _note(wanted: _Wanted, branch: _Branch, back: _Back) -> Note:
     # Perhaps by an earlier request, which was cut short after it.
     lost = await find_set_aside(wanted.git, as_tidying(wanted.effect, branch.base))
     if lost is None:
-        return note
+        gone = branch.new and not earlier.branch_deleted
+        return msgspec.structs.replace(note, message=_branch_gone(branch)) if gone else note
     message = f"its folder had vanished; what git still knew of it is kept as {lost.ref}"
     return msgspec.structs.replace(note, set_aside=lost, message=message)
+
+
+def _branch_gone(branch: _Branch) -> str:
+    return (
+        f"its branch was gone and begins at {branch.tip[:12]} again; what was committed to it `git fsck --lost-found` "
+        "finds, as long as git has not collected it"
+    )
 
 
 async def _adopt(wanted: _Wanted, place: Place) -> tuple[Entry, Note] | None:
