@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pitboss.core import leases
 from pitboss.core.state import Actor, RunState
+from pitboss.model.approvals import Decision as Ruling
 from pitboss.model.effects import Rung
 from pitboss.model.run import Failure, Phase, Status
 
@@ -153,10 +154,20 @@ def explain(actor: Actor, status: Status) -> tuple[Failure | None, str]:
             return Failure(kind="unknown", message=_who_stopped(actor)), note
         case Status.FAILED if actor.stopping and actor.stopping.reason == "budget":
             return Failure(kind="budget_exceeded", message=actor.stopping.note), note
+        case Status.APPROVAL_REJECTED | Status.APPROVAL_TIMED_OUT if actor.refused is not None:
+            return Failure(kind="unknown", message=_how_refused(actor.refused)), note
         case _:
             if actor.failure is None and actor.turn is not None:
                 return Failure(kind="unknown", message=actor.turn.text[:240]), note
             return actor.failure or Failure(kind="no_result", message="it ended without a result"), note
+
+
+def _how_refused(ruling: Ruling) -> str:
+    """Its own last words may say anything, so they are no reason."""
+    if ruling.by == "expiry":
+        return "it gave up when its request for approval was not answered in time"
+    why = ruling.reason or ruling.comment
+    return f"it gave up when its request for approval was rejected by {ruling.by}" + (f": {why}" if why else "")
 
 
 def _who_stopped(actor: Actor) -> str:
