@@ -231,6 +231,14 @@ async def test_a_folder_deleted_by_hand_is_made_again_from_its_branch(repo: Repo
     assert (None, "") == (again.set_aside, again.message)
 
 
+async def test_a_file_in_its_place_is_named_for_what_it_is(repo: Repository) -> None:
+    made = await repo.worktree()
+    shutil.rmtree(made.path)
+    write(Path(made.path).parent, {Path(made.path).name: "mine\n"})
+    assert f"{made.path} is not a folder any more" in await repo.refuse(repo.again(made))
+    assert {"a"} == set(snapshot(Path(made.path).parent))
+
+
 async def test_that_its_branch_was_deleted_too_is_not_passed_over(repo: Repository) -> None:
     made = await repo.worktree()
     commit(made)

@@ -369,6 +369,8 @@ async def _bring_back(git: Git, aside: SetAside, lock: int) -> None:
 
 def _working_folder(path: Path, prefix: str) -> Path:
     folder = path / prefix
+    if not path.is_dir():
+        raise GitFailed(f"{path} is not a folder any more: move away what has taken its place, or make the link good.")
     if not folder.is_dir():
         raise GitFailed(f"{folder} was not checked out: add it to the sparse checkout, or start from the top folder.")
     return folder
