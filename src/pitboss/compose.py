@@ -42,7 +42,7 @@ from pitboss.journal.rundir import RunDir, runs_base
 from pitboss.manifest.load import Loaded
 from pitboss.model import effects as e
 from pitboss.model.effects import Effect, Emit, Hand
-from pitboss.model.run import ActorId, Heard, ResumeScope, RunSpec
+from pitboss.model.run import ActorId, Heard, ResumeScope, RunSpec, Status
 from pitboss.model.signals import Opened, Reopened
 from pitboss.model.views import RunView
 from pitboss.services.control import Control
@@ -256,7 +256,11 @@ async def _look_at_legacy(
 def _require_sense(rundir: RunDir, state: RunState, scope: ResumeScope | None, fresh: Sequence[ActorId]) -> None:
     # Killed between its end and its summary, a run is reopened for nothing but that.
     if rundir.summary.exists() and not worth_resuming(state, scope, fresh):
-        raise OperatorError(f"nothing to resume in run {rundir.run_id}: everything it began has ended well")
+        why, hint = "everything it began has ended well", ""
+        if any(actor.status is not Status.SUCCESS for actor in state.actors.values()):
+            why = "its lead has ended well, and how a worker ended is its lead's to answer for"
+            hint = "with --all, the lead begins once more, in a new session"
+        raise OperatorError(f"nothing to resume in run {rundir.run_id}: {why}", hint=hint)
     if lost := without_beginning(state, fresh):
         raise OperatorError(
             f"{', '.join(lost)} in run {rundir.run_id} cannot begin again from the start: Pitboss 0.9 began there, "
