@@ -84,6 +84,15 @@ def test_both_names_of_the_target_mean_it() -> None:
     assert Phase.STOPPING is story.actor(one).phase
 
 
+def test_the_lead_is_not_called_unknown_when_it_means_itself() -> None:
+    story = at_work()
+
+    assert "'lead' is the lead, whom only the operator steers" in said(
+        story.calls("lead", c.CancelWorker(target="lead"))
+    )
+    assert "unknown task_id 'x'; list_workers" in said(story.calls("lead", c.CancelWorker(target="x")))
+
+
 def test_the_reason_reaches_whoever_leads_the_target_and_not_who_gave_it() -> None:
     story = at_work()
     sub = leads(story)
