@@ -322,7 +322,9 @@ def _whereabouts(view: RunView, *, over: bool = True) -> Iterator[str]:
 
     While a run goes on, only what was set aside is: the rest is still where it is being worked on.
     """
-    left = [actor for actor in view.actors if actor.started_at and (over or actor.set_aside)]
+    # Who waits for another attempt, or ended before that began, has left something too.
+    begun = [actor for actor in view.actors if actor.started_at or actor.attempt]
+    left = [actor for actor in begun if over or actor.set_aside]
     places = [(words.name(actor), where) for actor in left if (where := place(actor))]
     if places:
         yield "Where the work is:"
