@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from pitboss import __version__, adoption
+from pitboss.core.admission import is_spent
 from pitboss.core.lifecycle import HAS_PROCESS
 from pitboss.core.reopening import without_beginning, worth_resuming
 from pitboss.core.state import RunState, rebuilt
@@ -261,6 +262,11 @@ def _require_sense(rundir: RunDir, state: RunState, scope: ResumeScope | None, f
             why = "its lead has ended well, and how a worker ended is its lead's to answer for"
             hint = "with --all, the lead begins once more, in a new session"
         raise OperatorError(f"nothing to resume in run {rundir.run_id}: {why}", hint=hint)
+    if rundir.summary.exists() and state.exit_code is not None and is_spent(state):
+        raise OperatorError(
+            f"nobody in run {rundir.run_id} could go on: the money it may spend is spent",
+            hint=f"raise its budget first: `pitboss budget {rundir.run_id} USD`",
+        )
     if lost := without_beginning(state, fresh):
         raise OperatorError(
             f"{', '.join(lost)} in run {rundir.run_id} cannot begin again from the start: Pitboss 0.9 began there, "
