@@ -28,6 +28,10 @@ KILL_TRIES = 3
 """After so many SIGKILLs without a death the attempt is declared unverifiable."""
 
 
+NEVER_CONTINUED = "never continued: the run is draining"
+"""Of one that was paused or cut off: a resume takes it up again. The drain need not be an operator's order."""
+
+
 class Step(NamedTuple):
     """One rung and how long it is given."""
 
@@ -172,6 +176,7 @@ def _how_refused(ruling: Ruling) -> str:
 
 def _who_stopped(actor: Actor) -> str:
     stopping = actor.stopping
-    if stopping is None or not stopping.note or (actor.role == "task" and stopping.reason == "stop"):
+    of_task = stopping is not None and actor.role == "task" and stopping.reason == "stop"
+    if stopping is None or not stopping.note or (of_task and stopping.note != NEVER_CONTINUED):
         return "stopped by the operator"
     return stopping.note
