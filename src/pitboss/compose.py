@@ -192,6 +192,7 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[
             )
         _require_sense(rundir, state, scope, fresh)
         spec = state.spec
+        rundir.require_original(spec.run_dir)
         if spec.rehearsal:
             raise OperatorError("a rehearsal cannot be resumed: its scripted model is gone; rehearse it again")
         if shutil.which(spec.claude_binary) is None:

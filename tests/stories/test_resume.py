@@ -120,18 +120,6 @@ def test_a_kill_before_the_summary_was_written_is_made_good(pit: Pit) -> None:
     assert before == pit.run.summary["tasks"]
 
 
-def test_every_file_that_the_journal_can_tell_anew_may_be_gone(pit: Pit) -> None:
-    cut_off(pit, {"a": CUT_OFF, "b": "go"})
-    (pit.place / "pit.toml").unlink()
-    for name in ("summary.jsonl", "meta.json", "resolved.json", "manifest.snapshot.toml"):
-        (pit.run.path / name).unlink()
-
-    ended = resume(pit)
-
-    assert (0, {"a": "Success", "b": "Success"}) == (ended.code, pit.run.statuses()), ended.err
-    assert 2 == len((pit.run.path / "summary.jsonl").read_text().splitlines())
-
-
 def test_a_run_that_never_began_is_to_be_dispatched_again(pit: Pit) -> None:
     pit.dispatch(pit.manifest({"a": "go"}))
     (pit.run.path / "journal.jsonl").unlink()
@@ -377,22 +365,3 @@ def test_a_log_that_takes_no_more_is_named_and_ends_nothing(pit: Pit) -> None:
     assert (1, {"a": "Success"}) == (ended.code, pit.run.statuses())
     assert "not written in full" in ended.err
     assert "tasks/a/stdout.log" in ended.err
-
-
-def test_a_run_whose_money_is_spent_goes_on_when_it_is_given_more(pit: Pit) -> None:
-    dear = [{"usage": {"input": 1_000_000, "output": 200_000}}, *[{"tool": "Bash", "input": {"command": "echo"}}] * 2]
-    pit.dispatch(pit.manifest({"a": dear, "b": "go"}, budget_usd=1.0, max_parallel_tasks=1))
-    before = pit.run.record("a")
-    assert "Failed" == before["status"]
-
-    refused = resume(pit)
-
-    assert (2, True) == (refused.code, "the money it may spend is spent" in refused.err)
-    assert f"pitboss budget {pit.run.path.name} USD" in refused.err
-    assert before == pit.run.record("a"), "and nothing was changed"
-
-    given = pit.pitboss("budget", "latest", "50", "--run-dir", str(pit.runs))
-    assert (0, True) == (given.code, "when the run is resumed" in given.out), given.err
-    assert "complete" in pit.pitboss("list", "--run-dir", str(pit.runs)).out
-    assert 0 == resume(pit).code
-    assert {"a": "Success", "b": "Success"} == pit.run.statuses()
