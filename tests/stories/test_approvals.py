@@ -121,7 +121,10 @@ def test_a_lead_is_told_why_it_may_not(pit: Pit) -> None:
     assert 1 == again.code
     assert "answered already: rejected by operator" in again.err or "has ended" in again.err
     assert "not on a Friday" in words_of(pit.run)
-    assert "ApprovalRejected" == pit.run.record("boss")["status"]
+    record = pit.run.record("boss")
+    assert "ApprovalRejected" == record["status"]
+    reason = "it gave up when its request for approval was rejected by operator: not on a Friday"
+    assert {"kind": "unknown", "message": reason, "pitboss_kind": "unknown"} == record["failure_reason"]
 
 
 PUSHING: Json = {"match": {"tool": "Bash", "args": {"command": "*touch made*"}}, "action": "block"}

@@ -111,6 +111,15 @@ def out_of_money(state: RunState) -> bool:
     )
 
 
+def is_spent(state: RunState) -> bool:
+    """True if the run's money, or the lead's, is spent: whoever of it was taken up would be stopped at once."""
+    leader = tree.root(state)
+    if leader is None:
+        return unreserved_usd(state) < SMALLEST_ALLOTMENT_USD
+    money = ledger.account(state, leader.spec.id)
+    return money.budget is not None and money.spent >= money.budget
+
+
 def after_push_back(state: RunState, at: float, delay_secs: float) -> tuple[int, float]:
     """The new limit of starts in flight after the API refused a call, and when recovery may begin.
 

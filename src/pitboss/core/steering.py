@@ -51,9 +51,10 @@ def target_of(call: SteeringCall) -> str:
 
 def _refuse_unknown(d: Decision, target: str) -> Refused | None:
     found = d.state.actors.get(ActorId(target))
-    if found is None or found.role == "lead":
-        what = "is the lead, which only the operator steers" if found else "unknown actor id; list_workers names them"
-        return refused("not_found", f"unknown task_id {target!r}: {what}")
+    if found is None:
+        return refused("not_found", f"unknown task_id {target!r}; list_workers tells whom there is")
+    if found.role == "lead":
+        return refused("not_found", f"{target!r} is the lead, whom only the operator steers")
     return None
 
 
