@@ -146,7 +146,7 @@ async def test_twenty_megabytes_to_a_child_that_does_not_read_block_nobody(tmp_p
         began = time.monotonic()
         it.child.write(b"x" * 20_000_000)
         it.child.write(b"more")
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 30, "it did not wait for the child, which sleeps for 60 s"
         assert not it.child.stdin_lost
         it.child.signal(signal.SIGTERM)
         assert Ending(None, signal.SIGTERM) == await it.child.wait()
