@@ -6,6 +6,7 @@ import json
 import os
 import select
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -458,7 +459,18 @@ def test_a_run_that_was_cut_off_before_its_first_fact_is_left_as_it_is(
     assert "was cut off before it began anything" in run(runs, "policy", "latest").stderr
 
 
-def test_a_dispatcher_without_a_socket_is_told_as_what_it_is(runs: Path) -> None:
+def test_a_dispatcher_that_has_not_opened_its_socket_yet_is_waited_for(runs: Path) -> None:
+    folder, opened_late = at_work(runs), ExitStack()
+    opening = threading.Timer(0.2, lambda: opened_late.enter_context(Dispatcher(folder, answers({}))))
+    with RunLock.acquire(folder.lock), opened_late:
+        opening.start()
+        result = run(runs, "tell", "latest", "a", "x")
+        opening.join()
+    assert (0, True) == (result.exit_code, result.output.startswith("a hears it")), result.output
+
+
+def test_a_dispatcher_without_a_socket_is_told_as_what_it_is(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pitboss.surfaces.ordering.PATIENCE_SECS", 0.0)
     folder = at_work(runs)
     with RunLock.acquire(folder.lock):
         result = run(runs, "tell", "latest", "a", "x", "--json")
