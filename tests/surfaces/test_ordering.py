@@ -27,7 +27,7 @@ from pitboss.surfaces import awaiting, outcomes
 from pitboss.surfaces.cli import cli
 from pitboss.surfaces.outlet import Outlet
 from pitboss.wire import views
-from pitboss.wire.control import CancelWorker
+from pitboss.wire.control import CancelRun, CancelWorker, Drain
 from support.dispatcher import Dispatcher, Json, Script, Talk
 from support.legacy import a_record, a_resolved_task, write_legacy
 from support.pictures import CART, RUN, START, begun, done, grown, opened, state_of, write_run
@@ -366,6 +366,17 @@ def test_what_is_still_to_come_is_shown_on_a_terminal_and_wiped(runs: Path, monk
     os.close(screen)
     assert view.actors[0].status is Status.CANCELLED
     assert "a: stopping (Ctrl-C ends only the waiting)" in shown
+
+
+def test_who_is_frozen_is_named_as_what_a_drain_waits_for(runs: Path) -> None:
+    frozen = t.ActorFrozen(at=START + 5, actor=A, attempt=1, by="operator")
+    folder = write_run(runs, [opened(runs, "a"), *begun("a"), frozen])
+    _, result = told(runs, {"changed": True, "running": 1, "frozen": "a"}, "drain", "latest", "--no-wait")
+    assert f"it does not end while a is frozen: pitboss continue {RUN[:13]} a" in result.stdout
+
+    view = run_view(state_of(facts(folder)), 1)
+    assert "draining: 1 actor to go, held up by a: frozen" == outcomes.still_to_come(Drain(), view)
+    assert "stopping: 1 actor to go" == outcomes.still_to_come(CancelRun(), view)
 
 
 def test_a_dispatcher_that_dies_before_it_is_so_is_a_failure(runs: Path) -> None:
