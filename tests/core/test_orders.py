@@ -386,6 +386,14 @@ def test_a_stopped_run_stops_everyone() -> None:
     assert 130 == story.state.exit_code
 
 
+def test_one_that_is_about_to_end_cannot_be_paused_and_is_not_called_running() -> None:
+    story = flat()
+    story.turn_ends("a")
+    assert Phase.FINISHING is story.actor("a").phase
+    why = "a has done its work and is about to end: not in a pausable state"
+    assert ("conflict", why) == refusal(story, o.PauseActor(actor=A))[:2]
+
+
 @pytest.mark.parametrize("ends", [Story.succeeds, Story.fails])
 def test_a_stop_asks_nothing_of_who_has_ended_before(ends: Callable[[Story, str], None]) -> None:
     story = flat()

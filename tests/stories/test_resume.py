@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from pitboss.journal.lock import RunLock
+from pitboss.journal.rundir import RunDir
 from support.parts import until_exists
 from support.pit import Ended, Pit
 from support.rehearsal import start_model
@@ -113,6 +115,17 @@ def test_what_ended_well_has_nothing_to_resume(pit: Pit) -> None:
 
     assert (2, True) == (refused.code, "nothing to resume" in refused.err)
     assert (pit.run.path / "summary.json").exists()
+
+
+def test_an_order_that_is_just_being_left_in_the_journal_does_not_stop_a_resume(pit: Pit) -> None:
+    cut_off(pit, {"a": CUT_OFF})
+    with RunLock.acquire(RunDir(pit.run.path).lock):  # as a command has it that leaves an order
+        process = pit.start("resume", "--run-dir", str(pit.runs))
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.0)
+    pit.until(lambda run: run.told("RunReopened"))
+    process.kill()
+    process.communicate()
 
 
 def test_a_kill_before_the_summary_was_written_is_made_good(pit: Pit) -> None:

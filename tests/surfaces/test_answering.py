@@ -304,7 +304,8 @@ def test_what_a_live_run_refuses_is_said(runs: Path, short: Callable[[], Path]) 
     assert (1, "pitboss: already answered by operator\n") == (result.exit_code, result.output)
 
 
-def test_a_live_run_without_a_socket_says_what_can_be_done(runs: Path) -> None:
+def test_a_live_run_without_a_socket_says_what_can_be_done(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pitboss.surfaces.ordering.PATIENCE_SECS", 0.0)
     folder = a_run(runs, asked(ONE))
     with dispatcher(folder, socket_path=None):
         result = run(runs, "approvals", "approve", "latest", ONE)

@@ -6,6 +6,7 @@ import json
 import os
 import select
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,7 +27,7 @@ from pitboss.surfaces import awaiting, outcomes
 from pitboss.surfaces.cli import cli
 from pitboss.surfaces.outlet import Outlet
 from pitboss.wire import views
-from pitboss.wire.control import CancelWorker
+from pitboss.wire.control import CancelRun, CancelWorker, Drain
 from support.dispatcher import Dispatcher, Json, Script, Talk
 from support.legacy import a_record, a_resolved_task, write_legacy
 from support.pictures import CART, RUN, START, begun, done, grown, opened, state_of, write_run
@@ -367,6 +368,17 @@ def test_what_is_still_to_come_is_shown_on_a_terminal_and_wiped(runs: Path, monk
     assert "a: stopping (Ctrl-C ends only the waiting)" in shown
 
 
+def test_who_is_frozen_is_named_as_what_a_drain_waits_for(runs: Path) -> None:
+    frozen = t.ActorFrozen(at=START + 5, actor=A, attempt=1, by="operator")
+    folder = write_run(runs, [opened(runs, "a"), *begun("a"), frozen])
+    _, result = told(runs, {"changed": True, "running": 1, "frozen": "a"}, "drain", "latest", "--no-wait")
+    assert f"it does not end while a is frozen: pitboss continue {RUN[:13]} a" in result.stdout
+
+    view = run_view(state_of(facts(folder)), 1)
+    assert "draining: 1 actor to go, held up by a: frozen" == outcomes.still_to_come(Drain(), view)
+    assert "stopping: 1 actor to go" == outcomes.still_to_come(CancelRun(), view)
+
+
 def test_a_dispatcher_that_dies_before_it_is_so_is_a_failure(runs: Path) -> None:
     folder = at_work(runs)
     with Dispatcher(folder, answers({"changed": True})):
@@ -458,7 +470,18 @@ def test_a_run_that_was_cut_off_before_its_first_fact_is_left_as_it_is(
     assert "was cut off before it began anything" in run(runs, "policy", "latest").stderr
 
 
-def test_a_dispatcher_without_a_socket_is_told_as_what_it_is(runs: Path) -> None:
+def test_a_dispatcher_that_has_not_opened_its_socket_yet_is_waited_for(runs: Path) -> None:
+    folder, opened_late = at_work(runs), ExitStack()
+    opening = threading.Timer(0.2, lambda: opened_late.enter_context(Dispatcher(folder, answers({}))))
+    with RunLock.acquire(folder.lock), opened_late:
+        opening.start()
+        result = run(runs, "tell", "latest", "a", "x")
+        opening.join()
+    assert (0, True) == (result.exit_code, result.output.startswith("a hears it")), result.output
+
+
+def test_a_dispatcher_without_a_socket_is_told_as_what_it_is(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pitboss.surfaces.ordering.PATIENCE_SECS", 0.0)
     folder = at_work(runs)
     with RunLock.acquire(folder.lock):
         result = run(runs, "tell", "latest", "a", "x", "--json")

@@ -143,6 +143,8 @@ def pause(d: Decision, target: ActorId, mode: Literal["cancel", "freeze"], *, by
             return _conflict(f"{target} is already frozen")
         case Phase.STARTING:
             return _conflict(f"{target} is not yet initialized: its session has not answered; try again in a moment")
+        case Phase.FINISHING:
+            return _conflict(f"{target} has done its work and is about to end: not in a pausable state")
         case _:
             return _conflict(f"{target} is {tree.state_word(actor)}: not in a pausable state")
 

@@ -6,6 +6,7 @@ came of it is put into words by ``outcomes``. Called by ``commands``.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +23,11 @@ __all__ = ["Leave", "Outcome", "give", "shape"]
 
 Leave: TypeAlias = Callable[[Path, OrderOp], Answer | Refused]
 """Writes an order into the journal of a run, given by its folder, that nobody is at work on."""
+
+PATIENCE_SECS = 5.0
+"""So long a dispatcher may take to open its socket: one that takes a run over looks first at what is left of it."""
+
+_LOOK_SECS = 0.1
 
 _OF_THE_TALK = frozenset({"event", "op", "error", "code", "current_state"})
 """Keys of an answer on the socket that are told in another way, or, ``current_state``, say less than ``state``."""
@@ -71,22 +77,25 @@ def give(run: Run, op: OrderOp, leave: Leave) -> Outcome:
             code="invalid_arg",
             hint="put the text into a file that the actor can read, and tell it where that is",
         )
-    event = RunClient(run.path).order(named)
-    if event is not None:
-        return _heard(named, event)
-    try:
-        came = leave(run.path, named)
-    except RunBusy:
-        return Outcome(
-            named,
-            {},
-            error=f"the dispatcher of run {run.path.name} is at work, but cannot be reached through a socket",
-            code="unavailable",
-            hint="stop it with Ctrl-C or `kill`, give the order again, then resume the run",
-        )
-    if isinstance(came, Refused):
-        return Outcome(named, dict(came.extra), error=came.message, code=came.code, in_journal=True)
-    return Outcome(named, came.content, in_journal=True)
+    client, patient_until = RunClient(run.path), time.monotonic() + PATIENCE_SECS
+    while (event := client.order(named)) is None:
+        try:
+            came = leave(run.path, named)
+        except RunBusy:
+            if time.monotonic() < patient_until:
+                time.sleep(_LOOK_SECS)
+                continue
+            return Outcome(
+                named,
+                {},
+                error=f"the dispatcher of run {run.path.name} is at work, but cannot be reached through a socket",
+                code="unavailable",
+                hint="stop it with Ctrl-C or `kill`, give the order again, then resume the run",
+            )
+        if isinstance(came, Refused):
+            return Outcome(named, dict(came.extra), error=came.message, code=came.code, in_journal=True)
+        return Outcome(named, came.content, in_journal=True)
+    return _heard(named, event)
 
 
 def _heard(op: OrderOp, event: Mapping[str, object]) -> Outcome:

@@ -59,7 +59,9 @@ def still_to_come(op: wire.OrderOp, view: RunView) -> str:
         return ", ".join(f"{words.name(actor)}: {words.label(actor)[2:].lower()}" for actor in live[:3])
     going = [actor for actor in view.actors if actor.phase not in {Phase.SETTLED, Phase.QUEUED}]
     verb = "draining" if isinstance(op, wire.Drain) else "stopping"
-    return f"{verb}: {words.plural(len(going), 'actor')} to go"
+    frozen = [words.name(actor) for actor in going if actor.phase is Phase.FROZEN and isinstance(op, wire.Drain)]
+    held = f", held up by {', '.join(frozen[:3])}: frozen" if frozen else ""
+    return f"{verb}: {words.plural(len(going), 'actor')} to go{held}"
 
 
 # --- what came of it --------------------------------------------------------------------------------------------------
@@ -253,11 +255,22 @@ class _Told(NamedTuple):
             if self.waited:
                 return self._cut_off(f"{self.run} was {doing}")
             goes_on = "nothing more is started; what runs goes on to its end" if is_drain else "everything is ended"
-            return Report(f"{self.run} is {doing}{already}: {goes_on}; see: {self.typed('status')}")
+            held = self._held_up() if is_drain else ""
+            return Report(f"{self.run} is {doing}{already}: {goes_on}; {held}see: {self.typed('status')}")
         left = sum(actor.status is not Status.SUCCESS for actor in after.actors)
         next_ = f"go on with: {self.typed('resume')}" if left else ""
         parts = [f"{done} {self.run} after {words.duration(after.ended_at - after.started_at)}", _tally(after)]
         return Report("; ".join(filter(None, [*parts, f"{words.money(after.spent_usd)} spent", next_])))
+
+    def _held_up(self) -> str:
+        """Who stands still, so that a run that drains does not end by itself."""
+        frozen = [actor for actor in self.after.actors if actor.phase is Phase.FROZEN]
+        if not frozen:
+            return ""
+        names, verb = ", ".join(map(words.name, frozen[:3])), "is" if len(frozen) == 1 else "are"
+        more = f" and {len(frozen) - 3} more" if len(frozen) > 3 else ""
+        go_on = self.typed("continue", words.name(frozen[0]))
+        return f"it does not end while {names}{more} {verb} frozen: {go_on}; "
 
     def _cut_off(self, what: str) -> Report:
         hint = f"take it up again with: {self.typed('resume')}"
