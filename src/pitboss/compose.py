@@ -15,17 +15,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from pitboss import __version__, adoption
-from pitboss.core.admission import is_spent
-from pitboss.core.lifecycle import HAS_PROCESS
-from pitboss.core.reopening import without_beginning, worth_resuming
+from pitboss import __version__, adoption, survey
 from pitboss.core.state import RunState, rebuilt
-from pitboss.drivers.claude import ClaudeSessions, Minted, has_transcript, probe
-from pitboss.drivers.cookies import Census, stop_all
+from pitboss.drivers.claude import ClaudeSessions, Minted, probe
+from pitboss.drivers.cookies import Census
 from pitboss.drivers.git import GitWorktrees, Want, preflight
 from pitboss.drivers.guardian import Post
 from pitboss.drivers.orders import Orders
-from pitboss.drivers.recount import count_again
 from pitboss.drivers.watch import Watch
 from pitboss.engine.clock import SystemClock
 from pitboss.engine.ids import mint_run_id, mint_session_id
@@ -43,7 +39,7 @@ from pitboss.journal.rundir import RunDir, runs_base
 from pitboss.manifest.load import Loaded
 from pitboss.model import effects as e
 from pitboss.model.effects import Effect, Emit, Hand
-from pitboss.model.run import ActorId, Heard, ResumeScope, RunSpec, Status
+from pitboss.model.run import ActorId, ResumeScope, RunSpec
 from pitboss.model.signals import Opened, Reopened
 from pitboss.model.views import RunView
 from pitboss.services.control import Control
@@ -200,47 +196,21 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[
             raise OperatorError(
                 f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again"
             )
-        _require_sense(rundir, state, scope, fresh)
+        survey.require_sense(rundir, state, scope, fresh)
         spec = state.spec
         rundir.require_original(spec.run_dir)
         if spec.rehearsal:
             raise OperatorError("a rehearsal cannot be resumed: its scripted model is gone; rehearse it again")
         if shutil.which(spec.claude_binary) is None:
             raise OperatorError(f"the agent's binary {spec.claude_binary} of this run is gone; put it back to resume")
-        stopped = await _stop_the_old(spec)
+        clock = SystemClock()
+        first = await survey.look(rundir, state, clock.now, epoch=lock.epoch, scope=scope, fresh=fresh)
         if past.torn is not None:
             eyes.on_warning(f"the journal's last line was half written; it ends at byte {past.end} now")
-        clock = SystemClock()
-        first = Reopened(
-            at=clock.now(),
-            pid=os.getpid(),
-            pitboss_version=__version__,
-            epoch=lock.epoch,
-            scope=scope,
-            stopped=stopped,
-            transcripts=tuple(
-                name for name, actor in state.actors.items() if has_transcript(actor.session_id, actor.spec.env)
-            ),
-            fresh_ids={name: mint_session_id() for name in state.actors},
-            fresh=tuple(fresh),
-            heard=await asyncio.to_thread(_count_again, rundir, state),
-            log_sizes={name: _size(rundir.stdout_log(name)) for name in state.actors},
-        )
         with await _take_post(rundir, eyes) as post:
             journal = Journal.reopen(rundir.journal, past, disk=rundir.disk)
             rundir.summary.unlink(missing_ok=True)
             return await _hold(rundir, journal, clock, first, state, spec, eyes, post)
-
-
-async def _stop_the_old(spec: RunSpec) -> tuple[int, ...]:
-    """Stop everything of the old dispatcher; the pids of what was still there."""
-    sweep = await asyncio.to_thread(stop_all, f"{spec.run_id}/")
-    if sweep.left:
-        left = ", ".join(str(found.pid) for found in sweep.left)
-        raise WorldError(f"processes of the old dispatcher cannot be stopped: {left}; stop them, then resume")
-    if not sweep.sure:
-        raise WorldError("it cannot be shown that nothing of the old dispatcher still runs; try again in a moment")
-    return tuple(sweep.stopped)
 
 
 async def _take_post(rundir: RunDir, eyes: Eyes) -> Post:
@@ -259,42 +229,10 @@ async def _look_at_legacy(
 ) -> adoption.Adoption:
     """What becomes of a run of Pitboss 0.9; if it is refused, its folder is as it was."""
     found = await asyncio.to_thread(adoption.survey, rundir, find_claude(os.environ))
-    _require_sense(rundir, found.state, scope, fresh)
+    survey.require_sense(rundir, found.state, scope, fresh)
     for warning in found.warnings:
         eyes.on_warning(warning)
     return found
-
-
-def _require_sense(rundir: RunDir, state: RunState, scope: ResumeScope | None, fresh: Sequence[ActorId]) -> None:
-    # Killed between its end and its summary, a run is reopened for nothing but that.
-    if rundir.summary.exists() and not worth_resuming(state, scope, fresh):
-        why, hint = "everything it began has ended well", ""
-        if any(actor.status is not Status.SUCCESS for actor in state.actors.values()):
-            why = "its lead has ended well, and how a worker ended is its lead's to answer for"
-            hint = "with --all, the lead begins once more, in a new session"
-        raise OperatorError(f"nothing to resume in run {rundir.run_id}: {why}", hint=hint)
-    if rundir.summary.exists() and state.exit_code is not None and is_spent(state):
-        raise OperatorError(
-            f"nobody in run {rundir.run_id} could go on: the money it may spend is spent",
-            hint=f"raise its budget first: `pitboss budget {rundir.run_id} USD`",
-        )
-    if lost := without_beginning(state, fresh):
-        raise OperatorError(
-            f"{', '.join(lost)} in run {rundir.run_id} cannot begin again from the start: Pitboss 0.9 began there, "
-            "and did not write down at which commit, or with which prompt",
-            hint="resume without --fresh, or dispatch the task in a run of its own",
-        )
-
-
-def _count_again(rundir: RunDir, state: RunState) -> dict[ActorId, Heard]:
-    """What the attempts that were cut off had used, by their logs."""
-    cut_off = [actor for actor in state.actors.values() if actor.phase in HAS_PROCESS]
-    heard = {actor.spec.id: count_again(rundir.stdout_log(actor.spec.id), actor.log_offset) for actor in cut_off}
-    return {name: account for name, account in heard.items() if account is not None}
-
-
-def _size(log: Path) -> int:
-    return log.stat().st_size if log.exists() else 0
 
 
 def _meta(spec: RunSpec, opened_at: float) -> RunMeta:

@@ -127,9 +127,12 @@ class LiveSession:
         if not servers:
             return None
         path = Path(self._session.log_dir, "mcp-config.json")
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(servers)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(servers)
+        except OSError as problem:
+            raise WorldError(f"its MCP servers cannot be written to {path}: {problem.strerror}") from problem
         return str(path)
 
     async def _see_it_out(self, child: Child, census: Census, log: SessionLog) -> None:
@@ -357,13 +360,7 @@ class LiveSession:
         seen = self._usage
         self._forget_usage()
         if seen is not None:
-            self._emit(
-                s.UsageGrew(
-                    **self._about(),
-                    usage=seen.usage,
-                    model=seen.model,
-                )
-            )
+            self._emit(s.UsageGrew(**self._about(), usage=seen.usage, model=seen.model))
 
     def _forget_usage(self) -> None:
         self._usage = None
