@@ -32,8 +32,9 @@ check: $(READY) ## Formatting, lint, strict types, import contracts, docs
 	$(BIN)/lint-imports
 	$(BIN)/python docs/reference.py --check
 
+# What hypothesis tries is the same each time here, and new each time in `make fast` and `make bench` (row laws).
 test: $(READY) ## Every test, the real CLI included
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --hypothesis-profile=ci -q
 
 fast: $(READY) ## The inner loop: seconds
 	$(BIN)/python -m pytest -q -m "not slow and not claude"

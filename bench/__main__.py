@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import control, crash, rows, tree, views
+from bench import control, crash, laws, rows, tree, views
 from bench.ground import Row
 
-ROWS = rows.ROWS | crash.ROWS | tree.ROWS | views.ROWS | control.ROWS
+ROWS = rows.ROWS | laws.ROWS | crash.ROWS | tree.ROWS | views.ROWS | control.ROWS
 CORES = os.cpu_count() or 1
 
 

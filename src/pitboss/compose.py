@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from pitboss import __version__, adoption
+from pitboss.core.admission import is_spent
 from pitboss.core.lifecycle import HAS_PROCESS
 from pitboss.core.reopening import without_beginning, worth_resuming
 from pitboss.core.state import RunState, rebuilt
@@ -31,7 +32,7 @@ from pitboss.engine.ids import mint_run_id, mint_session_id
 from pitboss.engine.loop import Loop
 from pitboss.engine.perform import hand_for
 from pitboss.engine.viewer import Viewer
-from pitboss.errors import ManifestError, OperatorError, PitbossError, Problem, RunBusy, WorldError
+from pitboss.errors import ManifestError, OperatorError, PitbossError, Problem, WorldError
 from pitboss.intake import CREDENTIALS, find_claude, load, specify
 from pitboss.journal.legacy import is_legacy
 from pitboss.journal.lock import RunLock
@@ -42,7 +43,7 @@ from pitboss.journal.rundir import RunDir, runs_base
 from pitboss.manifest.load import Loaded
 from pitboss.model import effects as e
 from pitboss.model.effects import Effect, Emit, Hand
-from pitboss.model.run import ActorId, Heard, ResumeScope, RunSpec
+from pitboss.model.run import ActorId, Heard, ResumeScope, RunSpec, Status
 from pitboss.model.signals import Opened, Reopened
 from pitboss.model.views import RunView
 from pitboss.services.control import Control
@@ -175,22 +176,12 @@ async def _begin(loaded: Loaded, binary: str, base: Path, model_url: str | None,
             return await _hold(rundir, journal, clock, first, RunState(), spec, eyes, post)
 
 
-async def _lock(rundir: RunDir) -> RunLock:
-    """The lock of a run that is taken over; a command that leaves an order in its journal has it for a moment."""
-    for _ in range(10):
-        try:
-            return RunLock.acquire(rundir.lock)
-        except RunBusy:
-            await asyncio.sleep(0.1)
-    return RunLock.acquire(rundir.lock)
-
-
 async def _take_over(rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[ActorId], eyes: Eyes) -> int:
     """Replay, survey, go on. Nothing is started or written before the old dispatcher's processes are gone."""
     adopted = await _look_at_legacy(rundir, scope, fresh, eyes) if is_legacy(rundir) else None
     if adopted is None and not rundir.journal.exists():
         raise OperatorError(f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again")
-    with await _lock(rundir) as lock:
+    with await RunLock.acquire_patiently(rundir.lock) as lock:
         if adopted is not None and not rundir.journal.exists():
             adoption.write(rundir, adopted)
         past = replay(rundir.journal)
@@ -201,6 +192,7 @@ async def _take_over(rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[
             )
         _require_sense(rundir, state, scope, fresh)
         spec = state.spec
+        rundir.require_original(spec.run_dir)
         if spec.rehearsal:
             raise OperatorError("a rehearsal cannot be resumed: its scripted model is gone; rehearse it again")
         if shutil.which(spec.claude_binary) is None:
@@ -266,7 +258,16 @@ async def _look_at_legacy(
 def _require_sense(rundir: RunDir, state: RunState, scope: ResumeScope | None, fresh: Sequence[ActorId]) -> None:
     # Killed between its end and its summary, a run is reopened for nothing but that.
     if rundir.summary.exists() and not worth_resuming(state, scope, fresh):
-        raise OperatorError(f"nothing to resume in run {rundir.run_id}: everything it began has ended well")
+        why, hint = "everything it began has ended well", ""
+        if any(actor.status is not Status.SUCCESS for actor in state.actors.values()):
+            why = "its lead has ended well, and how a worker ended is its lead's to answer for"
+            hint = "with --all, the lead begins once more, in a new session"
+        raise OperatorError(f"nothing to resume in run {rundir.run_id}: {why}", hint=hint)
+    if rundir.summary.exists() and state.exit_code is not None and is_spent(state):
+        raise OperatorError(
+            f"nobody in run {rundir.run_id} could go on: the money it may spend is spent",
+            hint=f"raise its budget first: `pitboss budget {rundir.run_id} USD`",
+        )
     if lost := without_beginning(state, fresh):
         raise OperatorError(
             f"{', '.join(lost)} in run {rundir.run_id} cannot begin again from the start: Pitboss 0.9 began there, "

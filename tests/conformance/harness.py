@@ -30,7 +30,7 @@ LOOKUP = mcp.Tool(
     input_schema={"type": "object", "properties": {"key": {"type": "string"}}, "required": ["key"]},
 )
 
-PATIENCE_SECS = 20.0
+PATIENCE_SECS = 60.0
 
 EventT = TypeVar("EventT", bound=Event)
 

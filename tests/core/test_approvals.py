@@ -135,6 +135,9 @@ def test_at_its_expiry_a_request_is_refused_and_that_is_how_its_asker_ended() ->
     )
     story.succeeds("lead")
     assert Status.APPROVAL_TIMED_OUT is story.actor("lead").status
+    failure = story.actor("lead").failure
+    assert failure is not None
+    assert "it gave up when its request for approval was not answered in time" == failure.message
 
 
 def test_a_fallback_can_approve_and_one_that_blocks_never_expires() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pitboss.core.approvals import INPUT_CHARS
@@ -136,6 +138,21 @@ def test_one_that_was_called_away_from_its_question_takes_the_same_one_up_again(
     told = story.answers()[story.made]
     assert isinstance(told, Answer)
     assert True is told.content["approved"]
+
+
+@pytest.mark.parametrize("other", [{"cost_estimate": 500.0}, {"category": "cost"}])
+def test_a_request_at_another_price_or_of_another_kind_is_another_request(other: dict[str, Any]) -> None:
+    story = lead()
+    story.calls("lead", RequestApproval(summary="push to main", cost_estimate=1.0))
+    story.killed()
+    rule_on(story, approved=True, absent=True)
+    next_dispatcher(story, "lead")
+
+    known: dict[str, Any] = {"summary": "push to main", "cost_estimate": 1.0}
+    assert None is story.calls("lead", RequestApproval(**(known | other)))
+    assert 2 == len(story.state.approvals)
+
+    assert isinstance(story.calls("lead", RequestApproval(**known)), Answer)
 
 
 def test_a_refusal_that_is_heard_after_a_resume_is_how_its_asker_ended() -> None:

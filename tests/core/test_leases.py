@@ -100,7 +100,8 @@ def test_the_id_of_a_run_wide_lease_does_not_give_it_back() -> None:
     desk = Desk()
     desk.acquire_run_wide(ANN)
 
-    assert "not held" in refusal(desk.release(ANN, "id-1")).message
+    assert "push is a lease of the whole run: use run_lease_release." == refusal(desk.release(ANN, "id-1")).message
+    assert "not held" in refusal(desk.release(BOB, "id-1")).message
 
 
 # --- leases of the run

@@ -222,11 +222,11 @@ class World(RuleBasedStateMachine):
         self.give(said[kind])
 
     @precondition(lambda self: self.running)
-    @rule(data=st.data(), error=st.booleans(), cost=st.floats(0.0, 1.0))
-    def a_turn_ends(self, data: st.DataObject, error: bool, cost: float) -> None:
+    @rule(data=st.data(), error=st.sampled_from(["", "", "error", "error_max_budget_usd"]), cost=st.floats(0.0, 1.0))
+    def a_turn_ends(self, data: st.DataObject, error: str, cost: float) -> None:
         who = self.pick(data, self.running)
         self.cost[who] = self.cost.get(who, 0.0) + cost
-        result = TurnResult(subtype="success", is_error=error, cost_usd=self.cost[who])
+        result = TurnResult(subtype=error or "success", is_error=bool(error), cost_usd=self.cost[who])
         attempt = self.running[who].session.attempt
         self.give(
             s.TurnEnded(at=self.at, actor=who, attempt=attempt, result=result, usage=self.state.actors[who].usage)

@@ -196,11 +196,11 @@ def test_matching_agrees_with_the_naive_meaning(glob: list[str], path: list[str]
 )
 def test_no_pattern_makes_the_loop_wait(glob: str, path: str) -> None:
     paths.fits(glob, "/warm-up")
-    began = time.perf_counter()
+    began = time.process_time()
 
     assert not paths.fits(glob, path)
 
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 10, "trying every way to fit would take longer than the world stands"
 
 
 A, F = "allow", "forbidden"

@@ -12,7 +12,7 @@ from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
 from pitboss.model.answers import Answer, Refused
 from pitboss.model.run import ActorId, Certificate, Phase, Status, Usage
-from pitboss.testing.doubles import Story, a_result, a_task, a_tree
+from pitboss.testing.doubles import Story, a_result, a_run, a_task, a_tree
 
 INTERRUPTED = a_result(0.1, is_error=True, subtype="error_during_execution")
 
@@ -82,6 +82,15 @@ def test_both_names_of_the_target_mean_it() -> None:
 
     assert OK == story.calls("lead", c.CancelWorker(task_id=one))
     assert Phase.STOPPING is story.actor(one).phase
+
+
+def test_the_lead_is_not_called_unknown_when_it_means_itself() -> None:
+    story = at_work()
+
+    assert "'lead' is the lead, whom only the operator steers" in said(
+        story.calls("lead", c.CancelWorker(target="lead"))
+    )
+    assert "unknown task_id 'x'; list_workers" in said(story.calls("lead", c.CancelWorker(target="x")))
 
 
 def test_the_reason_reaches_whoever_leads_the_target_and_not_who_gave_it() -> None:
@@ -366,6 +375,22 @@ def test_a_run_that_starts_nobody_ends_who_is_paused_and_pauses_nobody() -> None
     story.succeeds(two)
     story.succeeds("lead")
     assert 130 == story.state.exit_code
+
+
+def test_a_task_that_is_not_continued_as_another_failed_was_not_stopped_by_an_operator() -> None:
+    story = Story(a_run(a_task("a"), a_task("b"), halt_on_failure=True))
+    story.working("a", "b")
+    story.when(s.OrderGiven(at=story.at, order=o.PauseActor(actor=ActorId("a"))))
+    story.gone("a")
+    assert Phase.PAUSED is story.actor("a").phase
+
+    story.fails("b")
+    story.tidied("b")
+    story.tidied("a")
+
+    failure = story.actor("a").failure
+    assert failure is not None
+    assert (Status.CANCELLED, "never continued: the run is draining") == (story.actor("a").status, failure.message)
 
 
 # --- redirect ---------------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ anywhere, a stop leads to an end at which every actor and every cent is accounte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -51,15 +52,22 @@ SECS = st.sampled_from([0, 1, 5, 60, 1000])
 PATHS = st.sampled_from(["/shared/a", "/shared/b/c", "/ref/x", "/peer/self/y", "/peer/lead/z", "bad", "/shared/*"])
 NAMES = st.sampled_from(["disk", "branch"])
 BUDGETS = st.sampled_from([None, -1.0, 0.0, 0.05, 0.5, 3.0, float("nan"), float("inf")])
+T = TypeVar("T")
+
 SEEDS = st.sampled_from([None, {}, {"a": 1}, {"a/b": "text", "c": [None]}, {"../x": 1}])
+
+
+def made(kind: Callable[..., T], **fields: st.SearchStrategy[object]) -> st.SearchStrategy[T]:
+    """Structs whose fields are drawn; ``builds`` would look at the type hints of each, each time."""
+    return st.fixed_dictionaries(fields).map(lambda drawn: kind(**drawn))
 
 
 def spawns() -> st.SearchStrategy[c.AnyCall]:
     """Calls that bring workers and sub-leads into being."""
     return st.one_of(
-        st.builds(c.SpawnWorker, prompt=st.just("go"), model=st.none() | MODELS, idempotency_key=KEYS),
-        st.builds(c.SpawnWorker, prompt=st.just("go")),
-        st.builds(
+        made(c.SpawnWorker, prompt=st.just("go"), model=st.none() | MODELS, idempotency_key=KEYS),
+        made(c.SpawnWorker, prompt=st.just("go")),
+        made(
             c.SpawnSublead,
             prompt=st.just("lead"),
             model=MODELS,
@@ -69,7 +77,7 @@ def spawns() -> st.SearchStrategy[c.AnyCall]:
             initial_ref=st.none() | SEEDS,
             idempotency_key=KEYS,
         ),
-        st.builds(
+        made(
             c.SpawnSublead,
             prompt=st.just("lead"),
             model=st.just("sonnet"),
@@ -83,9 +91,9 @@ def waits(ids: st.SearchStrategy[str]) -> st.SearchStrategy[c.AnyCall]:
     """Calls that wait for others."""
     secs = st.none() | SECS
     return st.one_of(
-        st.builds(c.WaitForWorker, task_id=ids, timeout_secs=secs),
-        st.builds(c.WaitActor, actor_id=ids, timeout_secs=secs),
-        st.builds(c.WaitForAny, task_ids=st.lists(ids, min_size=1, max_size=3), timeout_secs=secs),
+        made(c.WaitForWorker, task_id=ids, timeout_secs=secs),
+        made(c.WaitActor, actor_id=ids, timeout_secs=secs),
+        made(c.WaitForAny, task_ids=st.lists(ids, min_size=1, max_size=3), timeout_secs=secs),
     )
 
 
@@ -93,15 +101,15 @@ def orders(ids: st.SearchStrategy[str]) -> st.SearchStrategy[c.AnyCall]:
     """Calls that look at others and steer them."""
     mode = st.sampled_from(["cancel", "freeze"])
     return st.one_of(
-        st.builds(c.WorkerStatus, task_id=ids),
-        st.builds(c.ListWorkers, offset=st.integers(0, 3)),
-        st.builds(c.CancelWorker, target=ids, reason=st.sampled_from([None, "why"])),
-        st.builds(c.PauseWorker, task_id=ids, mode=mode),
-        st.builds(c.PauseWorker, task_id=ids, mode=mode),
-        st.builds(c.ContinueWorker, task_id=ids, prompt=st.sampled_from([None, "on"])),
-        st.builds(c.ContinueWorker, task_id=ids),
-        st.builds(c.RepromptWorker, task_id=ids, prompt=st.just("that way")),
-        st.builds(c.RepromptWorker, task_id=ids, prompt=st.just("no, this way")),
+        made(c.WorkerStatus, task_id=ids),
+        made(c.ListWorkers, offset=st.integers(0, 3)),
+        made(c.CancelWorker, target=ids, reason=st.sampled_from([None, "why"])),
+        made(c.PauseWorker, task_id=ids, mode=mode),
+        made(c.PauseWorker, task_id=ids, mode=mode),
+        made(c.ContinueWorker, task_id=ids, prompt=st.sampled_from([None, "on"])),
+        made(c.ContinueWorker, task_id=ids),
+        made(c.RepromptWorker, task_id=ids, prompt=st.just("that way")),
+        made(c.RepromptWorker, task_id=ids, prompt=st.just("no, this way")),
     )
 
 
@@ -109,18 +117,18 @@ def shared_calls() -> st.SearchStrategy[c.AnyCall]:
     """Any call about the store and about leases."""
     version = st.integers(0, 2)
     return st.one_of(
-        st.builds(c.KvGet, path=PATHS),
-        st.builds(c.KvSet, path=PATHS, value=st.sampled_from(["v", [1, 255]]), override_flag=st.booleans()),
-        st.builds(c.KvCas, path=PATHS, expected_version=version, json=st.just({"a": 1})),
-        st.builds(c.KvDelete, path=PATHS),
-        st.builds(c.KvList, glob=PATHS),
-        st.builds(c.KvWait, path=PATHS, timeout_secs=SECS, min_version=st.none() | version),
-        st.builds(c.LeaseAcquire, name=NAMES, ttl_secs=SECS.filter(bool), wait_secs=st.none() | SECS),
-        st.builds(c.LeaseRelease, lease_id=st.integers(1, 60).map(str)),
-        st.builds(c.LeaseList),
-        st.builds(c.RunLeaseAcquire, key=NAMES, ttl_secs=SECS.filter(bool), wait_secs=st.none() | SECS),
-        st.builds(c.RunLeaseRelease, key=NAMES),
-        st.builds(c.RequestApproval, summary=st.just("may I?"), timeout_secs=st.none() | st.sampled_from([1, 60])),
+        made(c.KvGet, path=PATHS),
+        made(c.KvSet, path=PATHS, value=st.sampled_from(["v", [1, 255]]), override_flag=st.booleans()),
+        made(c.KvCas, path=PATHS, expected_version=version, json=st.just({"a": 1})),
+        made(c.KvDelete, path=PATHS),
+        made(c.KvList, glob=PATHS),
+        made(c.KvWait, path=PATHS, timeout_secs=SECS, min_version=st.none() | version),
+        made(c.LeaseAcquire, name=NAMES, ttl_secs=SECS.filter(bool), wait_secs=st.none() | SECS),
+        made(c.LeaseRelease, lease_id=st.integers(1, 60).map(str)),
+        made(c.LeaseList),
+        made(c.RunLeaseAcquire, key=NAMES, ttl_secs=SECS.filter(bool), wait_secs=st.none() | SECS),
+        made(c.RunLeaseRelease, key=NAMES),
+        made(c.RequestApproval, summary=st.just("may I?"), timeout_secs=st.none() | st.sampled_from([1, 60])),
     )
 
 
@@ -366,8 +374,12 @@ class World(RuleBasedStateMachine):
         self.give(s.UsageGrew(at=self.at, actor=who, attempt=attempt, usage=usage))
 
     @precondition(lambda self: self.running)
-    @rule(data=st.data(), error=st.booleans(), cost=st.sampled_from([0.0, 0.01, 0.05, 0.3]))
-    def a_turn_ends(self, data: st.DataObject, error: bool, cost: float) -> None:
+    @rule(
+        data=st.data(),
+        error=st.sampled_from(["", "", "error_during_execution", "error_max_budget_usd"]),
+        cost=st.sampled_from([0.0, 0.01, 0.05, 0.3]),
+    )
+    def a_turn_ends(self, data: st.DataObject, error: str, cost: float) -> None:
         who = self.pick(data, self.running)
         if who == "lead" and data.draw(st.integers(0, 3)) and not self.state.actors[who].stopping:
             return  # a lead works longer than others
@@ -378,7 +390,7 @@ class World(RuleBasedStateMachine):
             self.money[who, attempt] = Spent(
                 model=spent.model, usage=spent.usage, exact_usage=spent.usage, exact=exact, usd=exact
             )
-        result = TurnResult(subtype="error_during_execution" if error else "success", is_error=error, cost_usd=exact)
+        result = TurnResult(subtype=error or "success", is_error=bool(error), cost_usd=exact)
         heard = data.draw(st.none() | st.integers(0, before.said))
         self.give(s.TurnEnded(at=self.at, actor=who, attempt=attempt, result=result, usage=spent.usage, heard=heard))
         self.check_told(before)
@@ -709,7 +721,8 @@ class World(RuleBasedStateMachine):
     def check_final(self, who: ActorId) -> None:
         """A worker or sub-lead whose end was ordered for good is never started again."""
         about = [x for x in self.story.facts if isinstance(x, f.StopBegan | f.ActorAdmitted) and x.actor == who]
-        final = [x for x in about if not isinstance(x, f.StopBegan) or x.reason not in {"pause", "stop", "finished"}]
+        taken_back = {"pause", "stop", "finished", "share"}
+        final = [x for x in about if not isinstance(x, f.StopBegan) or x.reason not in taken_back]
         kinds = [type(x) for x in final]
         assert f.ActorAdmitted not in kinds[kinds.index(f.StopBegan) :] if f.StopBegan in kinds else True, who
 

@@ -47,7 +47,7 @@ async def test_a_model_that_is_set_before_its_process_exists_is_the_first_thing_
     sessions = ClaudeSessions(
         lambda: 1.0, Census(), {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, lambda: Minted("", "")
     )
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(40), asyncio.TaskGroup() as group:
         group.create_task(sessions.start(e.StartSession(session=session), said.append))
         await asyncio.sleep(0)
         assert not said, "its process is not there yet"

@@ -82,7 +82,7 @@ async def test_descendants_in_other_sessions_are_found(tmp_path: Path) -> None:
     async with started(python(DAEMON), tmp_path) as it:
         await it.child.wait()
         census = Census()
-        async with asyncio.timeout(10):  # it may still be on its way out of its session
+        async with asyncio.timeout(40):  # it may still be on its way out of its session
             while not any(it.child.pid not in found.place for found in await census.holders(it.cookie)):
                 pass
 
@@ -137,7 +137,7 @@ async def test_a_process_that_takes_its_cookie_late_is_found() -> None:
         assert process.stdin is not None
         process.stdin.write(b"go\n")
         await until(lambda: "sleep" in psutil.Process(process.pid).name())
-        async with asyncio.timeout(10):  # in the middle of its exec it has no environment to show
+        async with asyncio.timeout(40):  # in the middle of its exec it has no environment to show
             while [process.pid] != [one.pid for one in await census.holders(cookie)]:
                 pass
 

@@ -70,6 +70,22 @@ async def test_the_base_of_its_branch_stays_where_the_first_attempt_began(repo: 
     assert (made.base, made.created_branch) == (again.base, again.created_branch)
 
 
+async def test_what_nobody_wrote_down_that_it_was_set_aside_is_brought_back_too(repo: Repository) -> None:
+    """As after a `prune` that had to keep the run, or was killed."""
+    made = await drafted(repo)
+    before = state(made)
+    await removed(repo, made)
+
+    effect = repo.again(made)
+    again = await repo.prepare(effect)
+
+    assert before == state(again)
+    assert (None, None) == (again.brought_back, again.set_aside)
+    assert f"it had been put away; what was set aside then as {REF} is uncommitted in it again" == again.message
+    assert again == await repo.prepare(effect)
+    assert REF == repo("for-each-ref", "--format=%(refname)", "refs/pitboss")
+
+
 async def test_asking_twice_brings_it_back_once(repo: Repository) -> None:
     made = await drafted(repo)
     effect = repo.again(made, await removed(repo, made))
@@ -213,6 +229,27 @@ async def test_a_folder_deleted_by_hand_is_made_again_from_its_branch(repo: Repo
     again = await repo.prepare(repo.again(made))
     assert (work, made.base) == (git(folder(again), "rev-parse", "HEAD"), again.base)
     assert (None, "") == (again.set_aside, again.message)
+
+
+async def test_a_file_in_its_place_is_named_for_what_it_is(repo: Repository) -> None:
+    made = await repo.worktree()
+    shutil.rmtree(made.path)
+    write(Path(made.path).parent, {Path(made.path).name: "mine\n"})
+    assert f"{made.path} is not a folder any more" in await repo.refuse(repo.again(made))
+    assert {"a"} == set(snapshot(Path(made.path).parent))
+
+
+async def test_that_its_branch_was_deleted_too_is_not_passed_over(repo: Repository) -> None:
+    made = await repo.worktree()
+    commit(made)
+    shutil.rmtree(made.path)
+    repo("worktree", "prune")
+    repo("branch", "-D", made.branch)
+
+    again = await repo.prepare(repo.again(made))
+
+    assert made.base == git(folder(again), "rev-parse", "HEAD")
+    assert again.message.startswith(f"its branch was gone and begins at {made.base[:12]} again; ")
 
 
 async def test_what_was_staged_in_a_folder_deleted_by_hand_is_set_aside_once(repo: Repository) -> None:

@@ -250,12 +250,14 @@ async def test_a_base_that_is_gone_is_refused_before_anything_is_done(repo: Repo
     assert (folder(made) / "draft").exists()
 
 
-async def test_what_cannot_be_saved_stays_where_it_is(repo: Repository) -> None:
+@pytest.mark.parametrize("committed", [True, False])
+async def test_what_cannot_be_saved_stays_where_it_is(repo: Repository, committed: bool) -> None:
     made, work = await worked(repo)
     repo("init", "--quiet", str(folder(made) / "inner"))
     write(folder(made), {"inner/file": "precious\n"})
-    git(folder(made) / "inner", "add", "--all")
-    git(folder(made) / "inner", "commit", "--quiet", "-m", "inner")
+    if committed:
+        git(folder(made) / "inner", "add", "--all")
+        git(folder(made) / "inner", "commit", "--quiet", "-m", "inner")
     assert "It contains the repository inner" in await repo.refuse(fresh(repo, made))
     assert work == repo("rev-parse", made.branch)
     assert (folder(made) / "inner" / "file").exists()

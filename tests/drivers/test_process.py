@@ -90,7 +90,7 @@ async def test_a_status_that_somebody_else_collected_is_unknown(tmp_path: Path, 
 @both_watches
 async def test_a_grandchild_that_holds_stdout_does_not_delay_the_end(tmp_path: Path, pidfd: bool) -> None:
     async with started(sh("echo early; sleep 60 & exit 0"), tmp_path, pidfd=pidfd) as it:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(40):
             assert Ending(0, None) == await it.child.wait()
         assert not await it.child.drain(0.05)
         assert b"early\n" == it.out
@@ -146,7 +146,7 @@ async def test_twenty_megabytes_to_a_child_that_does_not_read_block_nobody(tmp_p
         began = time.monotonic()
         it.child.write(b"x" * 20_000_000)
         it.child.write(b"more")
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 30, "it did not wait for the child, which sleeps for 60 s"
         assert not it.child.stdin_lost
         it.child.signal(signal.SIGTERM)
         assert Ending(None, signal.SIGTERM) == await it.child.wait()
@@ -225,7 +225,7 @@ async def test_a_frozen_child_can_be_stopped(tmp_path: Path, number: signal.Sign
         it.child.signal(signal.SIGSTOP)
         await until(lambda: psutil.Process(it.child.pid).status() == psutil.STATUS_STOPPED)
         it.child.signal(number)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(40):
             assert Ending(None, number) == await it.child.wait()
 
 

@@ -189,7 +189,7 @@ async def test_a_deadline_wakes_the_loop_although_nothing_is_said() -> None:
     table: dict[type[Effect], Hand] = {**hands.all(), e.StartSession: mute}
     run = a_run(a_task("a", use_worktree=False))
     first = s.Opened(at=clock.now(), run=run, pid=1, pitboss_version="test")
-    state = await asyncio.wait_for(Loop(journal, clock, table).run(first), timeout=20)
+    state = await asyncio.wait_for(Loop(journal, clock, table).run(first), timeout=40)
 
     assert [Status.TIMED_OUT] == [actor.status for actor in state.actors.values()]
 
@@ -219,7 +219,7 @@ async def test_a_run_whose_journal_takes_no_more_drains_and_gives_up_when_nothin
     hands = Hands(journal)
 
     with pytest.raises(WorldError, match="the disk is full"):
-        await asyncio.wait_for(Loop(journal, hands.clock, hands.all()).run(opened(a_run("a", "b", max_parallel=1))), 20)
+        await asyncio.wait_for(Loop(journal, hands.clock, hands.all()).run(opened(a_run("a", "b", max_parallel=1))), 40)
 
     assert ["a"] == [effect.session.actor for effect, _ in hands.done if isinstance(effect, e.StartSession)]
     assert hands.pressed.is_set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +14,12 @@ import pytest
 
 from pitboss.journal.publish import ArtifactHand
 from pitboss.journal.rundir import RunDir
-from pitboss.model.effects import PublishRun, PublishStore, PublishSubleads, PublishTask
+from pitboss.model.effects import PublishRun, PublishStore, PublishSubleads, PublishTask, PublishTasks
 from pitboss.model.records import RunRecord, TaskRecord
 from pitboss.model.run import ActorId, RunId, Status, Usage
 from pitboss.model.signals import ArtifactFailed, ArtifactWritten, Signal
 from pitboss.model.store import Entry, Lease, Value
+from pitboss.testing.faulty_disk import FaultyDisk, failing
 from pitboss.wire.artifacts import decode_run, decode_tasks
 
 AT = 1767225600.0
@@ -136,6 +138,29 @@ async def test_a_full_disk_is_told_and_the_record_is_written_when_there_is_room_
     assert str(desk.run.summary_lines) == failed.path
     assert "File too large" in failed.message
 
+    await desk.publish(a_record("b"), a_record("c"))
+
+    assert ["a", "b", "c"] == desk.task_ids()
+
+
+async def test_lines_that_could_not_be_written_anew_are_still_added_to(run: RunDir) -> None:
+    disk = FaultyDisk()
+    desk = Desk(RunDir(run.path, disk))
+    await desk.publish(a_record("a"))
+    disk.trouble = failing(errno.ENOSPC, "create", times=1)
+    await desk.hand.publish_tasks(PublishTasks(records=(a_record("a"), a_record("b"))), desk.said.append)
+
+    async with asyncio.timeout(5):
+        await desk.publish(a_record("c"))
+    desk.hand.close()
+
+    assert [ArtifactWritten, ArtifactFailed, ArtifactWritten] == [type(signal) for signal in desk.said]
+    assert ["a", "c"] == desk.task_ids()
+
+
+async def test_lines_that_are_written_anew_hold_each_record_once(desk: Desk) -> None:
+    await desk.publish(a_record("a"))
+    await desk.hand.publish_tasks(PublishTasks(records=(a_record("a"), a_record("b"))), desk.said.append)
     await desk.publish(a_record("b"), a_record("c"))
 
     assert ["a", "b", "c"] == desk.task_ids()

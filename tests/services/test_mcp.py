@@ -114,7 +114,7 @@ class Client:
         self.send({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params})
 
     async def hear(self) -> Message:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             line = await self.reader.readline()
         assert line, "the connection has ended"
         message = json.loads(line)
@@ -122,7 +122,7 @@ class Client:
         return message
 
     async def ended(self) -> bool:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             return await self.reader.read() == b""
 
 
@@ -225,6 +225,21 @@ async def test_garbage_is_answered_and_ends_nothing(room: Room, line: bytes, cod
         assert {"jsonrpc": "2.0", "id": 7, "result": {}} == await client.hear()
 
 
+TOO_LONG = [
+    ('{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"x":"%s"}}', 5),
+    ('{"method":"tools/call","params":{"x":"%s"},"jsonrpc":"2.0","id":"five"}', "five"),
+    ('{"params":{"x":"%s\\"jsonrpc\\":\\"2.0\\",\\"id\\":5}","y":{"jsonrpc":"2.0","id":5}}}', None),
+]
+
+
+@pytest.mark.parametrize(("line", "answered"), TOO_LONG)
+async def test_who_sent_too_long_a_message_does_not_wait_for_ever(room: Room, line: str, answered: object) -> None:
+    async with room.open(), room.seated() as client:
+        client.send((line % ("x" * LONGEST_MESSAGE)).encode() + b"\n", {"jsonrpc": "2.0", "id": 7, "method": "ping"})
+        assert (answered, -32700) == ((refusal := await client.hear())["id"], error_of(refusal)[0])
+        assert 7 == (await client.hear())["id"]
+
+
 async def test_one_that_leaves_wants_its_answers_no_more(room: Room) -> None:
     async with room.open():
         async with room.seated() as client:
@@ -234,7 +249,7 @@ async def test_one_that_leaves_wants_its_answers_no_more(room: Room) -> None:
             assert 1 == len(room.story.state.waits)
             room.quiet.clear()
             client.writer.transport.abort()
-        await asyncio.wait_for(room.quiet.wait(), 10)
+        await asyncio.wait_for(room.quiet.wait(), 40)
     assert ["dropped"] == [fact.how for fact in room.story.told(t.WaitEnded)]
 
 

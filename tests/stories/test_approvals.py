@@ -121,7 +121,10 @@ def test_a_lead_is_told_why_it_may_not(pit: Pit) -> None:
     assert 1 == again.code
     assert "answered already: rejected by operator" in again.err or "has ended" in again.err
     assert "not on a Friday" in words_of(pit.run)
-    assert "ApprovalRejected" == pit.run.record("boss")["status"]
+    record = pit.run.record("boss")
+    assert "ApprovalRejected" == record["status"]
+    reason = "it gave up when its request for approval was rejected by operator: not on a Friday"
+    assert {"kind": "unknown", "message": reason, "pitboss_kind": "unknown"} == record["failure_reason"]
 
 
 PUSHING: Json = {"match": {"tool": "Bash", "args": {"command": "*touch made*"}}, "action": "block"}
@@ -194,7 +197,7 @@ def cut_off(pit: Pit, process: subprocess.Popen[str]) -> None:
     """``kill -9``, and wait until its guardian has stopped what it had started."""
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while left := pit.with_cookie():
         assert time.monotonic() < deadline, left
         time.sleep(0.05)

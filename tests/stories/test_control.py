@@ -49,6 +49,10 @@ class Line:
 
     def ask(self, op: str, **fields: object) -> Json:
         self.send({"op": op, **fields})
+        return self.answer(op)
+
+    def answer(self, op: str) -> Json:
+        """What is said to an order that was sent."""
         while (event := self.hear()).get("op") != op and event["event"] not in ANSWERS:
             pass
         return event
@@ -68,7 +72,8 @@ def line(run: Run) -> Iterator[Line]:
 
 
 def test_operators_come_late_leave_return_and_are_two(pit: Pit) -> None:
-    parts: dict[str, object] = {"lead": [call("request_approval", "ok", summary="push"), {"text": "{{ok.approved}}"}]}
+    go, ask = pit.place / "go", call("request_approval", "ok", summary="push")
+    parts: dict[str, object] = {"lead": [ask, until_exists(go), {"text": "{{ok.approved}}"}]}
     process = pit.dispatching(pit.tree(parts=parts, use_worktree=False))
     run = pit.until(lambda run: run.told("ApprovalRequested"))
 
@@ -86,6 +91,7 @@ def test_operators_come_late_leave_return_and_are_two(pit: Pit) -> None:
 
         assert ("op_acked", "op_failed") == (first["event"], second["event"])
         assert "already answered by operator" in str(second["error"])
+        go.touch()
         ends = [one.hear_of("run_finished") for one in (again, other)]
         assert [0, 0] == [end["exit_code"] for end in ends]
 
@@ -107,8 +113,8 @@ ORDERS: dict[str, Json] = {
 
 
 def test_what_was_acknowledged_before_a_kill_holds_after_it_and_is_not_done_again_under_its_id(pit: Pit) -> None:
-    busy = [until_exists(pit.place / "go"), {"text": "heard: {{heard}}"}]
-    process = pit.dispatching(pit.manifest({"a": busy, "b": [FOREVER]}, max_parallel_tasks=2))
+    pit.script({"a": [until_exists(pit.place / "go")], "b": [FOREVER]})
+    process = pit.dispatching(pit.manifest({"a": "go", "b": "go"}, max_parallel_tasks=2))
     run = pit.until(lambda run: len(run.told("SessionOpened")) == 2)
     with line(run) as one:
         answers = {name: one.ask(**order, order_id=name) for name, order in ORDERS.items()}  # type: ignore[arg-type]
@@ -136,8 +142,9 @@ def test_what_was_acknowledged_before_a_kill_holds_after_it_and_is_not_done_agai
         again_for_ever = f"FAKE: {json.dumps([FOREVER])}"
         assert "op_acked" == one.ask("continue_worker", task_id="b", prompt=again_for_ever)["event"]
         pit.until(lambda run: len(run.told("SessionOpened", "b")) == 2)
-        assert "op_acked" == one.ask("cancel_run")["event"]
-        assert "op_unknown_state" == one.ask("pause_worker", task_id="b")["event"], "a run that is ending"
+        one.send({"op": "cancel_run"}, {"op": "pause_worker", "task_id": "b"})  # in one breath: the run ends soon
+        assert "op_acked" == one.answer("cancel_run")["event"]
+        assert "op_unknown_state" == one.answer("pause_worker")["event"], "a run that is ending"
 
     assert 130 == pit.finish(process).code
     assert {"a": "Success", "b": "Cancelled"} == run.statuses()
@@ -187,13 +194,15 @@ def test_a_cancel_that_comes_while_an_actor_is_accounted_for_takes_nothing_back(
 
 
 def test_of_an_expiry_and_an_answer_the_first_counts_and_the_second_is_told(pit: Pit) -> None:
-    ask = call("request_approval", "ok", summary="push", timeout_secs=1)
-    parts: dict[str, object] = {"lead": [ask, {"text": "{{ok.approved}} by {{ok.decided_by}}"}, {"delay": 0.5}]}
+    go = pit.place / "go"
+    ask = call("request_approval", "ok", summary="push", timeout_secs=3)
+    parts: dict[str, object] = {"lead": [ask, until_exists(go), {"text": "{{ok.approved}} by {{ok.decided_by}}"}]}
     process = pit.dispatching(pit.tree(parts=parts))
     with line(pit.until(lambda run: run.told("ApprovalRequested"))) as one:
         name = one.hear_of("approval_request")["request_id"]
         assert "expiry" == one.hear_of("approval_resolved")["decided_by"]
         answer = one.ask("approve", request_id=name, approved=True)
+        go.touch()
         pit.finish(process)
 
     assert "op_failed" == answer["event"]
@@ -222,8 +231,8 @@ def test_nobody_goes_on_who_has_ended(pit: Pit) -> None:
 
 
 def test_the_time_out_of_a_frozen_actor_waits_until_it_goes_on(pit: Pit) -> None:
-    slow = {"prompt": [{"delay": 60}], "timeout_secs": 2, "use_worktree": False}
-    process = pit.dispatching(pit.manifest({"a": slow, "clock": [{"delay": 3}, {"text": "three seconds"}]}))
+    slow = {"prompt": [{"delay": 60}], "timeout_secs": 4, "use_worktree": False}
+    process = pit.dispatching(pit.manifest({"a": slow, "clock": [{"delay": 5}, {"text": "five seconds"}]}))
     with line(pit.until(lambda run: len(run.told("SessionOpened")) == 2)) as one:
         assert "frozen" == one.ask("pause_worker", task_id="a", mode="freeze")["state"]
         run = pit.until(lambda run: run.told("ActorSettled", "clock"))

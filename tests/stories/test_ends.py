@@ -8,6 +8,7 @@ import time
 import psutil
 import pytest
 
+from support.parts import until_exists
 from support.pit import Pit
 
 pytestmark = pytest.mark.slow
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.slow
 LONG = [{"delay": 60}, {"text": "late"}]
 
 
-def gone(pit: Pit, timeout: float = 15.0) -> list[psutil.Process]:
+def gone(pit: Pit, timeout: float = 60.0) -> list[psutil.Process]:
     """What still has a cookie after at most so long."""
     deadline = time.monotonic() + timeout
     while (left := pit.with_cookie()) and time.monotonic() < deadline:
@@ -24,11 +25,13 @@ def gone(pit: Pit, timeout: float = 15.0) -> list[psutil.Process]:
 
 
 def test_one_interrupt_lets_the_running_end_and_starts_nothing_more(pit: Pit) -> None:
-    tasks = {"a": [{"delay": 1.5}, {"text": "in time"}], "b": "go"}
-    process = pit.dispatching(pit.manifest(tasks, max_parallel_tasks=1))
+    go = pit.place / "go"
+    process = pit.dispatching(pit.manifest({"a": [until_exists(go)], "b": "go"}, max_parallel_tasks=1))
     pit.until(lambda run: run.told("SessionOpened"))
 
     process.send_signal(signal.SIGINT)
+    pit.until(lambda run: run.told("DrainBegan"))
+    go.touch()
     ended = pit.finish(process)
 
     assert (130, {"a": "Success"}, True) == (ended.code, pit.run.statuses(), pit.run.summary["was_interrupted"])
@@ -109,12 +112,14 @@ def test_a_killed_dispatcher_leaves_nothing_alive(pit: Pit) -> None:
 
 
 def test_a_killed_guardian_is_replaced(pit: Pit) -> None:
-    process = pit.dispatching(pit.manifest({"a": [{"delay": 3}, {"text": "ok"}]}))
+    go = pit.place / "go"
+    process = pit.dispatching(pit.manifest({"a": [until_exists(go)]}))
     run = pit.until(lambda run: run.told("SessionOpened"))
     first = int(str(run.told("GuardianStarted")[0]["pid"]))
 
     os.kill(first, signal.SIGKILL)
     pit.until(lambda run: len(run.told("GuardianStarted")) == 2)
+    go.touch()
 
     assert 0 == pit.finish(process).code
 

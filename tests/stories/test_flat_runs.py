@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support.parts import until_exists
 from support.pit import Pit
 
 pytestmark = pytest.mark.slow
@@ -213,13 +214,15 @@ def test_a_branch_pulled_away_during_a_run_ends_only_its_task(pit: Pit) -> None:
 
 
 def test_the_secrets_of_an_mcp_server_stay_out_of_the_process_list(pit: Pit) -> None:
-    manifest = pit.manifest({"a": [{"delay": 2}, {"text": "ok"}]})
+    go = pit.place / "go"
+    manifest = pit.manifest({"a": [until_exists(go)]})
     server = '[[mcp_server]]\nid = "x"\ncommand = "cat"\nenv = { TOKEN = "canary-secret" }\n'
     manifest.write_text(manifest.read_text() + server)
     process = pit.dispatching(manifest)
     run = pit.until(lambda run: run.told("ProcessStarted"))
 
     words = psutil.Process(int(str(run.told("ProcessStarted")[0]["pid"]))).cmdline()
+    go.touch()
 
     config = run.path / "tasks" / "a" / "mcp-config.json"
     assert f"--mcp-config={config}" in words

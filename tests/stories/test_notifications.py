@@ -105,7 +105,8 @@ def test_a_log_sink_speaks_on_standard_error_unless_it_is_to_be_quiet(pit: Pit) 
 
 def test_a_run_cut_off_before_a_delivery_sends_it_once_when_it_is_resumed(pit: Pit, parent: Receiver) -> None:
     parent.answers[:] = cast("list[Answer]", [hold])
-    process = pit.dispatching(pit.manifest({"a": LONG}))
+    pit.script({"a": LONG})
+    process = pit.dispatching(pit.manifest({"a": "go"}))
     pit.until(lambda run: run.told("SessionOpened"))
     parent.until(1)
     process.kill()

@@ -75,6 +75,8 @@ def test_a_session_at_work_takes_another_model_other_rules_and_a_note(pit: Pit) 
         order(pit, wire.UpdatePolicy(rules=(no_files,), version=0))
         order(pit, wire.SetModel(task_id="a", model="claude-sonnet-4-6"))
         order(pit, wire.NoteWorker(task_id="a", text="mind the gap"))
+        log = pit.run.path / "tasks" / "a" / "stdout.log"
+        pit.until(lambda _: b'"response":{"model":"claude-sonnet-4-6"' in log.read_bytes())  # it first tries the model
         let_go(pit)
         ended = pit.finish(process)
         models = turns_of(model)

@@ -60,6 +60,29 @@ tools = [{ name = "Bash", input = { command = "true", description = "x" } }]
 usage = { output = 100000 }
 [[actor.turn]]
 text = "never said"
+
+[[actor]]
+id = "cheap"
+[[actor.turn]]
+text = "That was little."
+
+[[actor]]
+id = "thorough"
+[[actor.turn]]
+usage = { output = 10000 }
+[[actor.turn.tools]]
+name = "Bash"
+[actor.turn.tools.input]
+command = "until grep -q ActorSettled ../../journal.jsonl; do sleep 0.1; done"
+description = "the other one has ended"
+[[actor.turn]]
+tools = [{ name = "Bash", input = { command = "true", description = "x" } }]
+usage = { output = 10000 }
+[[actor.turn]]
+tools = [{ name = "Bash", input = { command = "true", description = "x" } }]
+usage = { output = 10000 }
+[[actor.turn]]
+text = "That was much."
 """
 
 
@@ -102,7 +125,7 @@ def test_a_real_shell_in_the_background_is_stopped_after_its_grace(pit: Pit) -> 
 
 
 def test_a_real_session_that_times_out_ends_with_its_account(pit: Pit) -> None:
-    code = rehearse(pit, pit.manifest({"slow": {"prompt": "go", "timeout_secs": 2}}))
+    code = rehearse(pit, pit.manifest({"slow": {"prompt": "go", "timeout_secs": 6}}))
 
     assert (1, "TimedOut") == (code, pit.run.record("slow")["status"])
     assert ["interrupt", "close_stdin"] == [fact["rung"] for fact in pit.run.told("RungReached")]
@@ -127,6 +150,18 @@ def test_the_runs_budget_ends_a_real_session(pit: Pit) -> None:
     assert isinstance(failure, dict)
     assert (1, "budget_exceeded") == (code, failure["kind"])
     assert 0.5 <= float(str(pit.run.record("dear")["cost_usd"])) < 0.6
+
+
+def test_a_real_session_that_has_spent_its_share_goes_on_with_what_another_did_not_need(pit: Pit) -> None:
+    tasks = {name: {"prompt": "go", "model": "claude-haiku-4-5"} for name in ("cheap", "thorough")}
+    code = rehearse(pit, pit.manifest(tasks, budget_usd=0.24, max_parallel_tasks=2))
+
+    run = pit.run
+    assert (0, "That was much.") == (code, run.record("thorough")["final_message"])
+    assert [True] == [fact["goes_on"] for fact in run.told("ActorPaused", "thorough")]
+    first, second = run.told("ActorAdmitted", "thorough")
+    assert first["session_id"] == second["session_id"]
+    assert 0.12 < float(str(run.record("thorough")["cost_usd"])) < 0.24
 
 
 def test_hooks_of_the_repository_do_not_run_in_the_pit(pit: Pit) -> None:

@@ -1,6 +1,6 @@
 """Runs that were cut off, and go on: what ``kill -9`` costs is time, nothing else."""
 
-import json
+import itertools
 import os
 import resource
 import signal
@@ -11,6 +11,7 @@ import pytest
 
 from pitboss.journal.lock import RunLock
 from pitboss.journal.rundir import RunDir
+from support.parts import until_exists
 from support.pit import Ended, Pit
 from support.rehearsal import start_model
 
@@ -65,17 +66,18 @@ def test_a_killed_run_goes_on_in_its_worktrees_and_sessions_exactly_once(pit: Pi
 def test_money_of_all_attempts_adds_up_to_the_last_line_that_was_heard(pit: Pit) -> None:
     """The dispatcher dies before it has reported what its agent used: the log knows."""
     touch = {"tool": "Bash", "input": {"command": "touch draft"}}
-    process = pit.dispatching(pit.manifest({"a": [touch, {"delay": 60}]}))
-    pit.until(lambda run: run.told("ToolUsed", "a"))
-    process.kill()
-    process.communicate()
-    reported = {json.dumps(fact["usage"]) for fact in pit.run.told("UsageCounted", "a")}
+    for runs in itertools.count(1):
+        process = pit.dispatching(pit.manifest({"a": [touch, {"delay": 60}]}))
+        pit.until(lambda run: run.told("ToolUsed", "a") and len(list(pit.runs.iterdir())) == runs)  # noqa: B023 - now
+        process.kill()
+        process.communicate()
+        if not pit.run.told("UsageCounted", "a"):
+            break  # it reports within a second: on a busy machine the kill may come later than that
     resume(pit)
 
     run = pit.run
     reopened = next(n for n, fact in enumerate(run.facts) if fact["fact"] == "RunReopened")
     (counted,) = [fact for fact in run.facts[reopened:] if fact["fact"] == "UsageCounted" and fact["attempt"] == 1]
-    assert set() == reported
     lost = run.told("UsageCounted", "a") + run.told("TurnFinished", "a")
     by_attempt = {fact["attempt"]: float(str(fact["cost_usd"])) for fact in lost}
     assert {1, 2} == set(by_attempt)
@@ -94,10 +96,12 @@ def test_a_run_that_was_stopped_goes_on_too(pit: Pit) -> None:
 
 
 def test_a_resume_is_refused_while_a_dispatcher_lives(pit: Pit) -> None:
-    process = pit.dispatching(pit.manifest({"a": [{"delay": 5}, {"text": "ok"}]}))
+    go = pit.place / "go"
+    process = pit.dispatching(pit.manifest({"a": [until_exists(go)]}))
     pit.until(lambda run: run.told("SessionOpened"))
 
     refused = resume(pit)
+    go.touch()
 
     assert 2 == refused.code
     assert str(process.pid) in refused.err

@@ -159,7 +159,7 @@ def test_sub_leads_have_their_own_money_and_their_own_store(pit: Pit) -> None:
     assert seen is not None
     assert seen.startswith("null ")
     assert seen.endswith(" success")
-    assert "budget exceeded: $0.00 spent + $3.00 reserved + $9.00 estimated > $10.00 budget" in seen
+    assert "budget exceeded: $0.01 spent + $3.00 reserved + $9.00 estimated > $10.00 budget" in seen
     assert {
         "lead": None,
         "left": "lead",
@@ -190,7 +190,7 @@ def test_workers_end_with_their_lead(pit: Pit) -> None:
 
 def test_a_lead_that_times_out_takes_its_workers_along(pit: Pit) -> None:
     parts: dict[str, object] = {"slow": [say("/shared/up", "yes"), FOREVER], "lead": [spawn("slow"), wait("slow")]}
-    ended = pit.dispatch(pit.tree(parts=parts, timeout_secs=2))
+    ended = pit.dispatch(pit.tree(parts=parts, timeout_secs=4))
 
     run = pit.run
     assert (1, {"slow": "Cancelled", "lead": "TimedOut"}) == (ended.code, run.labelled())

@@ -181,7 +181,7 @@ SHAPES: dict[str, Shape] = {
         end={"lead": "TimedOut", "w": "Cancelled"},
         attempts={"lead": 1, "w": 1},
         stored={"/shared/at": "work"},
-        lead={"timeout_secs": 1},
+        lead={"timeout_secs": 4},
     ),
     "budget": Shape(
         parts={
@@ -377,3 +377,15 @@ def test_a_tree_that_is_killed_at_random_moments_comes_to_the_same_end(pit: Pit,
     assert 4 == len(run.told("ActorSpawned")), known
     check_journal(run)
     check_nobody_left(pit, run)
+
+
+def test_workers_that_failed_under_a_lead_that_did_well_are_not_said_to_have_ended_well(pit: Pit) -> None:
+    parts: dict[str, object] = {"one": [{"exit": 3}], "lead": [spawn("one"), wait("one"), {"text": "done without"}]}
+    pit.dispatch(pit.tree(parts=parts, use_worktree=False))
+    assert {"one": "Failed", "lead": "Success"} == pit.run.labelled()
+
+    refused = pit.pitboss("resume", "--failed", "--run-dir", str(pit.runs))
+
+    assert 2 == refused.code
+    assert "its lead has ended well, and how a worker ended is its lead's to answer for" in refused.err
+    assert "with --all, the lead begins once more" in refused.err

@@ -132,7 +132,7 @@ def sh(script: str) -> list[str]:
     return ["/bin/sh", "-c", script]
 
 
-async def until(condition: Callable[[], bool], secs: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], secs: float = 40.0) -> None:
     """Wait for a condition, but not for ever."""
     deadline = time.monotonic() + secs
     while not condition():

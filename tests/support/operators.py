@@ -130,7 +130,7 @@ class Caller:
             self.writer.write(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n")
 
     async def hear(self) -> Event:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             line = await self.reader.readline()
         assert line, "the connection has ended"
         event = json.loads(line)
@@ -153,7 +153,7 @@ class Caller:
 
     async def ended(self) -> bool:
         """True once the other side has left and everything it said was read."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             try:
                 while await self.reader.read(1 << 20):
                     pass
@@ -168,6 +168,6 @@ def led(desk: Desk) -> Desk:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while not true():  # noqa: ASYNC110 - any condition
             await asyncio.sleep(0.005)

@@ -153,15 +153,19 @@ class Pit:
             lead: Keys of ``[lead]``.
         """
         if parts is not None:
-            script = self.place / "parts.json"
-            script.write_text(json.dumps(parts))
-            self.env["PITBOSS_FAKE_SCRIPT"] = str(script)
+            self.script(parts)
         self.env["COMMIT"] = "git -c user.name=a -c user.email=a@b commit -qm"
         keys = {"id": "lead", "directory": str(self.repo), "prompt": "go", "model": "claude-haiku-4-5"} | lead
         lines = ["[lead]", *(f"{key} = {_toml(value)}" for key, value in keys.items()), *tables]
         path = self.place / "tree.toml"
         path.write_text("\n".join(lines) + "\n")
         return path
+
+    def script(self, parts: Mapping[str, object]) -> None:
+        """What fake agents do by their names; other than what stands in a prompt, it holds after a resume too."""
+        script = self.place / "parts.json"
+        script.write_text(json.dumps(parts))
+        self.env["PITBOSS_FAKE_SCRIPT"] = str(script)
 
     def start(self, *words: str, **popen: object) -> subprocess.Popen[str]:
         """Start ``pitboss`` and leave it running."""
@@ -203,7 +207,7 @@ class Pit:
         """The newest run."""
         return Run(max(path for path in self.runs.iterdir() if path.is_dir()))
 
-    def until(self, true: Callable[[Run], object], timeout: float = 20.0) -> Run:
+    def until(self, true: Callable[[Run], object], timeout: float = 60.0) -> Run:
         """Wait until something is true of the newest run."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:

@@ -58,7 +58,7 @@ class Receiver:
         """Of every envelope that was heard."""
         return [str(cast("dict[str, object]", each.json["event"])["kind"]) for each in self.heard]
 
-    def until(self, count: int, timeout: float = 20.0) -> list[Heard]:
+    def until(self, count: int, timeout: float = 60.0) -> list[Heard]:
         """Wait until so many requests were heard."""
         deadline = time.monotonic() + timeout
         while len(self.heard) < count and time.monotonic() < deadline:

@@ -34,7 +34,7 @@ class Model(NamedTuple):
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         return [cast("dict[str, object]", json.loads(line)) for line in lines]
 
-    def wait_for(self, count: int, timeout: float = 20.0) -> list[dict[str, object]]:
+    def wait_for(self, count: int, timeout: float = 60.0) -> list[dict[str, object]]:
         """The requests, once there are ``count`` of them; each is logged as it arrives, before any scripted delay."""
         deadline = time.monotonic() + timeout
         while len(requests := self.requests()) < count:

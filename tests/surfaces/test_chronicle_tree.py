@@ -26,6 +26,10 @@ FACTS: list[tuple[f.AnyFact, str]] = [
         "it is paused: its processes are gone, its place and its session are kept",
     ),
     (
+        t.ActorPaused(at=0, actor=A, attempt=1, certificate=Certificate(exit_code=0), goes_on=True),
+        "there is more: it goes on in its own place and session, with a new share",
+    ),
+    (
         t.ActorFrozen(at=0, actor=A, attempt=1, by="lead"),
         "lead froze it: its processes stand still, and so does its clock",
     ),

@@ -123,7 +123,7 @@ def test_status_shows_the_newest_run_by_default(base: Path) -> None:
     assert 0 == result.exit_code
     assert f"Run: {RUN}" == result.output.splitlines()[0]
     assert "Total: 2  Failed: 0  Interrupted: 1  Cost: $0.01" in result.output.splitlines()
-    assert "Go on with it: pitboss resume 019ab000-1111" == result.output.splitlines()[-1]
+    assert f"Go on with it: pitboss resume 019ab000-1111 --run-dir {base}" == result.output.splitlines()[-1]
 
 
 @pytest.mark.parametrize("spelling", ["--run-dir", "--runs-dir"])

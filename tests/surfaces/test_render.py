@@ -52,6 +52,12 @@ def test_status_names_what_was_set_aside_while_the_run_still_goes_on() -> None:
     ] == lines[-2:]
 
 
+def test_what_an_earlier_attempt_has_left_is_named_though_the_next_never_began() -> None:
+    again = replace(waiting("later"), attempt=1, branch="b", worktree="/w/later")
+    lines = list(render.status_lines(picture(again, waiting("never")), state="interrupted", now=NOW))
+    assert ["Where the work is:", "  later: branch b, worktree /w/later"] == lines[-3:-1]
+
+
 def test_a_dead_dispatcher_leaves_nobody_running() -> None:
     lines = list(render.status_lines(mixed(), state="interrupted", now=NOW))
 

@@ -117,7 +117,10 @@ NO_SUCH_ARGUMENT = (
         (
             "kv_set",
             {"path": "/a", "value": {"a": 1}},
-            "value is an object; it must be a string or an array, each an integer from 0 to 255.",
+            (
+                "value is an object; it must be a string or an array, each an integer from 0 to 255; "
+                "other JSON goes into json."
+            ),
         ),
         (
             "propose_plan",

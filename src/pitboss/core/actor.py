@@ -138,6 +138,8 @@ class Actor(Frozen, frozen=True, kw_only=True):
     """Its turn is being ended so that it hears its inbox."""
     told: str = ""
     """The last direction it was given: when it was redirected, or was to go on after a pause; empty if it never was."""
+    has_more: bool = False
+    """Its last process had spent its share of the money, and the next one has another."""
     briefing: str = ""
     """What it is to know about the time under Pitboss 0.9, whenever an attempt begins."""
     cut_off: bool = False
@@ -157,6 +159,13 @@ class Actor(Frozen, frozen=True, kw_only=True):
     rejected: int = 0
     refused: Decision | None = None
     """The last answer, if it was a no and nothing was done since."""
+
+    @property
+    def comes_back(self) -> bool:
+        """Its processes are being ended, and it is not: it was paused, or goes on with more money."""
+        return self.is_pausing or (
+            self.phase is Phase.STOPPING and self.stopping is not None and self.stopping.reason == "share"
+        )
 
     @property
     def is_pausing(self) -> bool:

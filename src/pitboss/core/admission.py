@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pitboss.core import ledger, lifecycle, tree
-from pitboss.core.state import RunState
+from pitboss.core.state import Actor, RunState
 from pitboss.model.run import ActorId
 
 SMALLEST_ALLOTMENT_USD = 0.01
 """With less than this a session could not even read its prompt; it is not started."""
+
+LEAST_EXTENSION_USD = 0.05
+"""With less than this, or than a tenth of what it had, a session whose share is spent is not worth another process."""
 
 RECOVERY_STEP_SECS = 10.0
 """Between two steps of recovery after the API pushed back."""
@@ -60,12 +63,24 @@ def _next_of_tree(state: RunState) -> Admission | None:
     if not state.waiting or state.starting >= state.starts_limit:
         return None
     actor = state.actors[state.waiting[0]]
+    share = _share_in_tree(state, actor)
+    return Admission(actor.spec.id, None if share is None else max(share, SMALLEST_ALLOTMENT_USD))
+
+
+def _share_in_tree(state: RunState, actor: Actor) -> float | None:
     money = ledger.account(state, tree.layer_of(actor))
     if money.budget is None or money.left is None:
-        return Admission(actor.spec.id, None)
+        return None
     own = money.left + max(0.0, actor.reserved_usd - (actor.all_cost_usd or 0.0))
-    share = own if actor.role == "worker" else money.budget - money.spent
-    return Admission(actor.spec.id, max(share, SMALLEST_ALLOTMENT_USD))
+    return own if actor.role == "worker" else money.budget - money.spent
+
+
+def affords_more(state: RunState, actor: Actor) -> bool:
+    """True if an actor that has spent its share can go on: others needed less of theirs, or the budget was raised."""
+    if state.draining or actor.allotment_usd is None:
+        return False
+    left = unreserved_usd(state) if state.spec.tree is None else _share_in_tree(state, actor)
+    return left is not None and left >= max(LEAST_EXTENSION_USD, actor.allotment_usd / 10)
 
 
 def unreserved_usd(state: RunState) -> float:
@@ -94,6 +109,15 @@ def out_of_money(state: RunState) -> bool:
         and not state.live
         and unreserved_usd(state) < SMALLEST_ALLOTMENT_USD
     )
+
+
+def is_spent(state: RunState) -> bool:
+    """True if the run's money, or the lead's, is spent: whoever of it was taken up would be stopped at once."""
+    leader = tree.root(state)
+    if leader is None:
+        return unreserved_usd(state) < SMALLEST_ALLOTMENT_USD
+    money = ledger.account(state, leader.spec.id)
+    return money.budget is not None and money.spent >= money.budget
 
 
 def after_push_back(state: RunState, at: float, delay_secs: float) -> tuple[int, float]:

@@ -137,12 +137,15 @@ def _request(asked: Approval) -> policy.Request:
 def _asked_before(d: Decision, asked: Approval) -> Asked | None:
     """The same request of the same actor, if it was cut off, or called away, before it heard the answer."""
     for one in d.state.approvals.values():
-        old = one.approval
-        same = (old.actor, old.kind, old.summary, old.plan, old.tool_name, old.tool_input)
-        new = (asked.actor, asked.kind, asked.summary, asked.plan, asked.tool_name, asked.tool_input)
-        if same == new and not one.heard and not _is_awaited(d, one) and not _is_void(one):
+        if _what(one.approval) == _what(asked) and not one.heard and not _is_awaited(d, one) and not _is_void(one):
             return one
     return None
+
+
+def _what(asked: Approval) -> tuple[object, ...]:
+    """All by which a person decides: what differs in any of it was never answered."""
+    claims = (asked.category, asked.summary, asked.plan, asked.cost_usd)
+    return asked.actor, asked.kind, *claims, asked.tool_name, asked.tool_input
 
 
 def _is_awaited(d: Decision, one: Asked) -> bool:

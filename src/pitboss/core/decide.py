@@ -34,9 +34,6 @@ from pitboss.model.run import ActorId, Phase
 GUARDIAN_TRIES = 5
 """So many losses of the guardian, and the run starts nothing more."""
 
-NEVER_CONTINUED = "never continued: the run is draining"
-"""Of one that was paused or cut off: a resume takes it up again."""
-
 
 class Outcome(NamedTuple):
     """What a signal leads to."""
@@ -99,7 +96,7 @@ def _consequence(d: Decision, fact: f.AnyFact) -> None:
         case f.DrainBegan():
             _stop_the_unstarted(d)
         case t.ActorPaused(actor=who) if d.state.draining:
-            steering.stop(d, who, NEVER_CONTINUED, "stop")
+            steering.stop(d, who, supervision.NEVER_CONTINUED, "stop")
         case _:
             pass
 
@@ -108,7 +105,7 @@ def _stop_the_unstarted(d: Decision) -> None:
     """Nothing more is started: whoever has begun is accounted for, and nobody waits for ever for a worker's start."""
     for name, actor in d.state.actors.items():
         if actor.phase is Phase.PAUSED or (actor.phase is Phase.QUEUED and actor.attempt):
-            steering.stop(d, name, NEVER_CONTINUED, "stop")
+            steering.stop(d, name, supervision.NEVER_CONTINUED, "stop")
         elif actor.phase is Phase.QUEUED and actor.parent is not None:
             steering.stop(d, name, "never started: the run is draining")
 

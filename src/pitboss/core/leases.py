@@ -116,6 +116,8 @@ def release(leases: Leases, caller: Caller, call: calls.LeaseRelease, at: float)
     """Give back a lease of the caller's layer; refused unless it is the caller's and not over yet."""
     key = leases.keys.get(call.lease_id)
     lease = None if key is None else current_lease(leases, key, at)
+    if lease is not None and lease.scope == RUN_WIDE and caller.actor and lease.holder == caller.actor:
+        return refused("forbidden", f"{shown(lease.name)} is a lease of the whole run: use run_lease_release.")
     if lease is None or lease.scope != caller.lead:
         message = f"{shown(call.lease_id)} is not held or already released; lease_list shows what you hold."
         return refused("forbidden", message)

@@ -67,7 +67,13 @@ def outcome_of(taken: of.OrderTaken) -> Answer | Refused:
 
 
 def too_late(d: Decision, signal: s.OrderGiven) -> None:
-    """The run has ended: nothing is left that could be ordered, but what was answered is answered again."""
+    """The run has ended: nothing is left that could be ordered, but what was answered is answered again.
+
+    Except, once its dispatcher is gone, more for the run as a whole: one that was out of money could not be resumed.
+    """
+    if signal.absent and isinstance(signal.order, o.ChangeLimits) and signal.order.actor is None:
+        handle(d, signal)
+        return
     word = "nothing waits for an answer in it" if isinstance(signal.order, o.AnswerApproval) else "nothing runs in it"
     again = _given_before(d, signal)
     d.reply(signal.reply_to, again or refused("unavailable", f"the run has ended; {word}"))
@@ -183,7 +189,7 @@ def _refuse_ending(actor: Actor) -> Refused | None:
     name = actor.spec.id
     if actor.phase in {*tree.OVER, Phase.FINISHING}:
         return refused("conflict", f"{name} has already ended")
-    if actor.stopping is not None and not actor.is_pausing:
+    if actor.stopping is not None and not actor.comes_back:
         return refused("conflict", f"{name} is being stopped")
     return None
 

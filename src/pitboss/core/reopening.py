@@ -141,7 +141,7 @@ def _paused(d: Decision, actor: Actor, signal: s.Reopened) -> t.ActorPaused:
 
 def _was_over(actor: Actor) -> bool:
     """Its work had ended, or its time was up, or it was cancelled: only its process was still being ended, or made."""
-    return actor.phase in HOLDS_SLOT and actor.stopping is not None and actor.stopping.reason != "stop"
+    return actor.phase in HOLDS_SLOT and actor.stopping is not None and actor.stopping.reason not in {"stop", "share"}
 
 
 def _end(d: Decision, actor: Actor) -> None:

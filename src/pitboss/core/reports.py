@@ -195,7 +195,9 @@ def after_turn(d: Decision, who: ActorId) -> None:
     actor = d.actor(who)
     if actor.phase not in {Phase.STARTING, Phase.WORKING} or actor.turn is None:
         return
-    if actor.inbox:
+    if actor.turn.is_out_of_money and admission.affords_more(d.state, actor):
+        d.begin_end(who, "share", f"the ${actor.allotment_usd or 0.0:.2f} it was started with are spent")
+    elif actor.inbox:
         d.say_inbox(who)
     elif not actor.background:
         d.begin_end(who, "finished")
@@ -203,7 +205,7 @@ def after_turn(d: Decision, who: ActorId) -> None:
 
 def _process_gone(d: Decision, report: s.ProcessGone, actor: Actor) -> None:
     cost = actor.cost_usd if report.usage == actor.usage else _live_cost(actor, report.usage)
-    if actor.stopping is not None and actor.stopping.reason == "pause" and report.certificate.complete:
+    if actor.comes_back and report.certificate.complete:
         about = d.about(report.actor)
         d.note(
             t.ActorPaused(
@@ -213,6 +215,7 @@ def _process_gone(d: Decision, report: s.ProcessGone, actor: Actor) -> None:
                 cost_usd=cost,
                 log_offset=report.log_size,
                 resume=True,
+                goes_on=not actor.is_pausing,
             )
         )
         return

@@ -11,6 +11,12 @@ Look at how things stand, then go on with your task and finish it. Do not do aga
 """
 
 
+_MORE = """\
+What this session was given to spend was used up in the middle of your work, and there is more now. Your files and \
+this conversation are as you left them: go on with your task where you were.\
+"""
+
+
 def prompt(actor: Actor) -> str:
     """The message that an attempt begins with; what the actor was told before it could hear stands at its end."""
     return "\n\n".join([_beginning(actor), *(message.text for message in actor.inbox)])
@@ -24,6 +30,8 @@ def _beginning(actor: Actor) -> str:
     """
     if not actor.resume:
         return "\n\n".join(filter(None, [actor.spec.prompt, actor.briefing, actor.told]))
+    if actor.has_more:
+        return _MORE
     if actor.told and not actor.cut_off:
         return actor.told
     parts = [_CUT_OFF]

@@ -51,9 +51,10 @@ def target_of(call: SteeringCall) -> str:
 
 def _refuse_unknown(d: Decision, target: str) -> Refused | None:
     found = d.state.actors.get(ActorId(target))
-    if found is None or found.role == "lead":
-        what = "is the lead, which only the operator steers" if found else "unknown actor id; list_workers names them"
-        return refused("not_found", f"unknown task_id {target!r}: {what}")
+    if found is None:
+        return refused("not_found", f"unknown task_id {target!r}; list_workers tells whom there is")
+    if found.role == "lead":
+        return refused("not_found", f"{target!r} is the lead, whom only the operator steers")
     return None
 
 
@@ -89,7 +90,7 @@ def stop(d: Decision, target: ActorId, note: str, reason: str = "cancel") -> boo
             d.tidy(target)
         case Phase.PREPARING | Phase.STARTING | Phase.WORKING | Phase.FROZEN if actor.stopping is None:
             d.begin_end(target, reason, note)
-        case Phase.STOPPING if actor.is_pausing:
+        case Phase.STOPPING if actor.comes_back:
             d.begin_end(target, reason, note)
         case _:
             return False
@@ -197,7 +198,7 @@ def redirect(d: Decision, target: ActorId, prompt: str, *, by: str) -> Refused |
 def tell(d: Decision, target: ActorId, message: Message) -> None:
     """Send an actor a message; one that is ending does not hear it any more, one that is paused hears it later."""
     actor = d.actor(target)
-    if actor.phase in tree.OVER or (actor.stopping is not None and not actor.is_pausing):
+    if actor.phase in tree.OVER or (actor.stopping is not None and not actor.comes_back):
         return
     d.note(t.MessageSent(**d.about(target), message=message))
     deliver(d, target)

@@ -63,7 +63,7 @@ def evolve_actor(actor: Actor, fact: f.AnyActorFact) -> Actor:  # noqa: C901 - a
             return replace(actor, pid=fact.pid, process_at=fact.at)
         case f.SessionOpened():
             phase = Phase.WORKING if actor.phase is Phase.STARTING else actor.phase
-            return replace(told(actor, actor.opening), phase=phase, waited_for=(), opening=0, said=1)
+            return replace(told(actor, actor.opening), phase=phase, waited_for=(), opening=0, said=1, has_more=False)
         case f.ToolUsed():
             return used(actor, fact)
         case f.UsageCounted():
@@ -193,10 +193,11 @@ def paused(actor: Actor, fact: t.ActorPaused) -> Actor:
     counted = replace(actor, usage=fact.usage, cost_usd=fact.cost_usd)
     kept = _between_attempts(counted)
     worked = actor.worked_secs + max(0.0, _stood_still_at(actor, fact.at) - actor.process_at - actor.held_secs)
-    pauses = actor.pauses + (actor.phase is not Phase.FROZEN)
+    pauses = actor.pauses + (actor.phase is not Phase.FROZEN and not fact.goes_on)
     return replace(
         kept,
-        phase=Phase.PAUSED,
+        phase=Phase.QUEUED if fact.goes_on else Phase.PAUSED,
+        has_more=fact.goes_on,
         resume=fact.resume,
         log_offset=fact.log_offset,
         admitted_at=actor.admitted_at,

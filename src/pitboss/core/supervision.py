@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pitboss.core import leases
 from pitboss.core.state import Actor, RunState
+from pitboss.model.approvals import Decision as Ruling
 from pitboss.model.effects import Rung
 from pitboss.model.run import Failure, Phase, Status
 
@@ -25,6 +26,10 @@ TERM_GRACE_SECS = 10.0
 KILL_PATIENCE_SECS = 5.0
 KILL_TRIES = 3
 """After so many SIGKILLs without a death the attempt is declared unverifiable."""
+
+
+NEVER_CONTINUED = "never continued: the run is draining"
+"""Of one that was paused or cut off: a resume takes it up again. The drain need not be an operator's order."""
 
 
 class Step(NamedTuple):
@@ -43,6 +48,7 @@ LADDERS = MappingProxyType(
         "timeout": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
         "cancel": (Step(Rung.INTERRUPT, 1.0), Step(Rung.CLOSE_STDIN, 1.0), *_FORCE),
         "pause": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 5.0), *_FORCE),
+        "share": (Step(Rung.CLOSE_STDIN, 20.0), *_FORCE),
         "budget": (Step(Rung.INTERRUPT, 3.0), Step(Rung.CLOSE_STDIN, 3.0), *_FORCE),
         "stop": (Step(Rung.INTERRUPT, 1.0), Step(Rung.CLOSE_STDIN, 1.0), *_FORCE),
         "failed": _FORCE,
@@ -50,9 +56,9 @@ LADDERS = MappingProxyType(
 )
 """Reason for an end -> its ladder.
 
-``finished``: the work has ended. ``background``: it has, but shells it left behind go on. ``timeout``, ``pause``,
-``budget`` and ``stop`` interrupt first, so that the last turn's account is exact. ``failed``: nobody answers, so only
-force helps.
+``finished``: the work has ended. ``background``: it has, but shells it left behind go on. ``share``: it has not, but
+its share of the money is spent, and there is more for another process. ``timeout``, ``pause``, ``budget`` and ``stop``
+interrupt first, so that the last turn's account is exact. ``failed``: nobody answers, so only force helps.
 """
 
 QUIET_AFTER_BACKGROUND_SECS = 10.0
@@ -153,14 +159,25 @@ def explain(actor: Actor, status: Status) -> tuple[Failure | None, str]:
             return Failure(kind="unknown", message=_who_stopped(actor)), note
         case Status.FAILED if actor.stopping and actor.stopping.reason == "budget":
             return Failure(kind="budget_exceeded", message=actor.stopping.note), note
+        case Status.APPROVAL_REJECTED | Status.APPROVAL_TIMED_OUT if actor.refused is not None:
+            return Failure(kind="unknown", message=_how_refused(actor.refused)), note
         case _:
             if actor.failure is None and actor.turn is not None:
                 return Failure(kind="unknown", message=actor.turn.text[:240]), note
             return actor.failure or Failure(kind="no_result", message="it ended without a result"), note
 
 
+def _how_refused(ruling: Ruling) -> str:
+    """Its own last words may say anything, so they are no reason."""
+    if ruling.by == "expiry":
+        return "it gave up when its request for approval was not answered in time"
+    why = ruling.reason or ruling.comment
+    return f"it gave up when its request for approval was rejected by {ruling.by}" + (f": {why}" if why else "")
+
+
 def _who_stopped(actor: Actor) -> str:
     stopping = actor.stopping
-    if stopping is None or not stopping.note or (actor.role == "task" and stopping.reason == "stop"):
+    of_task = stopping is not None and actor.role == "task" and stopping.reason == "stop"
+    if stopping is None or not stopping.note or (of_task and stopping.note != NEVER_CONTINUED):
         return "stopped by the operator"
     return stopping.note

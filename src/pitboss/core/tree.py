@@ -171,8 +171,10 @@ def stage_of(actor: Actor) -> Stage:
             return "frozen"
         case Phase.PAUSED:
             return "paused"
+        case Phase.STOPPING if actor.is_pausing:
+            return "paused"
         case Phase.STOPPING:
-            return "paused" if actor.is_pausing else "ending"
+            return "pending" if actor.comes_back else "ending"
         case Phase.FINISHING:
             return "ending"
         case _:

@@ -319,6 +319,7 @@ class LiveSession:
         """Answer what needs nobody else; a call that can be understood is put to the run, and answered when it says."""
         understood = self._seat.hear(request_id, message)
         if isinstance(understood, Asked):
+            self._tell_usage()  # the answer may say what is left
             minted = self._mint()
             self._emit(
                 s.CallMade(

@@ -70,6 +70,16 @@ class _Wanted(NamedTuple):
         return look(self.checkout.common, self.path)
 
 
+class _Back(NamedTuple):
+    """What is to be uncommitted again in a new worktree, if anything."""
+
+    aside: SetAside | None = None
+    saved: Saved | None = None
+    """The same, as git has it; ``None`` if its ref is gone."""
+    recorded: bool = True
+    """The journal knows of it."""
+
+
 class _Branch(NamedTuple):
     """The branch of a worktree, as it was found or made."""
 
@@ -137,12 +147,12 @@ async def _register(wanted: _Wanted, lock: int) -> tuple[Entry, Note]:
         standing = await _adopt(wanted, place)
         if standing is not None:
             return standing
-    saved, told = await _to_bring_back(wanted)
-    branch = await _branch(wanted, lock, saved)
+    back = await _to_bring_back(wanted, unrecorded=place.entry is None)
+    branch = await _branch(wanted, lock, back.saved)
     try:
         await wanted.checkout.require_prefix(wanted.git, branch.tip)
         entry = await _add(wanted, lock)
-        note = await _note(wanted, branch, saved, told)
+        note = await _note(wanted, branch, back)
     except BaseException:
         if branch.new:
             await delete_branch(wanted.git, wanted.branch)
@@ -153,29 +163,40 @@ async def _register(wanted: _Wanted, lock: int) -> tuple[Entry, Note]:
         raise GitFailed(f"{error}{await _remove(wanted, entry, note)}") from error
 
 
-async def _to_bring_back(wanted: _Wanted) -> tuple[Saved | None, str]:
-    """What was set aside and is to be uncommitted again, or why it cannot be."""
-    aside = wanted.effect.earlier.set_aside if wanted.effect.earlier else None
+async def _to_bring_back(wanted: _Wanted, *, unrecorded: bool) -> _Back:
+    """What was set aside and is to be uncommitted again.
+
+    With ``unrecorded``, also by somebody who had no journal to write it in: a `prune` that did not get to its end.
+    """
+    earlier = wanted.effect.earlier
+    if earlier is None:
+        return _Back()
+    aside = earlier.set_aside
+    if aside is None and unrecorded and not wanted.effect.fresh:
+        aside = await find_set_aside(wanted.git, as_tidying(wanted.effect, earlier.base))
     if aside is None:
-        return None, ""
+        return _Back()
     saved = await read_saved(wanted.git, aside.ref, aside.commit)
-    return saved, "" if saved else f"{_not_laid(aside.ref)}: the ref is gone"
+    return _Back(aside, saved, recorded=earlier.set_aside is not None)
 
 
 def _not_laid(ref: str) -> str:
     return f"what was set aside as {ref} could not be laid over its new worktree"
 
 
-async def _note(wanted: _Wanted, branch: _Branch, saved: Saved | None, told: str) -> Note:
+async def _note(wanted: _Wanted, branch: _Branch, back: _Back) -> Note:
     """What the worktree is, for whoever asks again."""
-    note = Note(branch=wanted.branch, base=branch.base, created_branch=branch.ours, message=told)
-    earlier, kept = wanted.effect.earlier, wanted.kept
-    if saved is not None and earlier is not None:
-        if branch.tip == saved.parent:
-            return msgspec.structs.replace(note, brought_back=earlier.set_aside)
-        moved = f"it was saved on {saved.parent[:12]}, and branch {wanted.branch} is at {branch.tip[:12]} now"
-        return msgspec.structs.replace(note, message=f"{_not_laid(saved.ref)}: {moved}")
-    if told or earlier is None or earlier.set_aside is not None:
+    note = Note(branch=wanted.branch, base=branch.base, created_branch=branch.ours)
+    earlier, kept, aside = wanted.effect.earlier, wanted.kept, back.aside
+    if aside is not None:
+        if back.saved is None:
+            return msgspec.structs.replace(note, message=f"{_not_laid(aside.ref)}: the ref is gone")
+        if branch.tip == back.saved.parent:
+            found = f"it had been put away; what was set aside then as {aside.ref} is uncommitted in it again"
+            return msgspec.structs.replace(note, brought_back=aside, message="" if back.recorded else found)
+        moved = f"it was saved on {back.saved.parent[:12]}, and branch {wanted.branch} is at {branch.tip[:12]} now"
+        return msgspec.structs.replace(note, message=f"{_not_laid(aside.ref)}: {moved}")
+    if earlier is None:
         return note
     if kept is not None:
         message = f"it began again from the start; what it had done is kept as {kept.ref}"
@@ -185,9 +206,17 @@ async def _note(wanted: _Wanted, branch: _Branch, saved: Saved | None, told: str
     # Perhaps by an earlier request, which was cut short after it.
     lost = await find_set_aside(wanted.git, as_tidying(wanted.effect, branch.base))
     if lost is None:
-        return note
+        gone = branch.new and not earlier.branch_deleted
+        return msgspec.structs.replace(note, message=_branch_gone(branch)) if gone else note
     message = f"its folder had vanished; what git still knew of it is kept as {lost.ref}"
     return msgspec.structs.replace(note, set_aside=lost, message=message)
+
+
+def _branch_gone(branch: _Branch) -> str:
+    return (
+        f"its branch was gone and begins at {branch.tip[:12]} again; what was committed to it `git fsck --lost-found` "
+        "finds, as long as git has not collected it"
+    )
 
 
 async def _adopt(wanted: _Wanted, place: Place) -> tuple[Entry, Note] | None:
@@ -211,10 +240,10 @@ async def _adopt(wanted: _Wanted, place: Place) -> tuple[Entry, Note] | None:
     if begun and tip and on_branch:
         # Killed between the registration and our note: no agent was here, so a new branch is still at its base. One
         # with commits of its own is not new: an earlier attempt, perhaps one under Pitboss 0.9, has made them.
-        saved, told = await _to_bring_back(wanted)
+        back = await _to_bring_back(wanted, unrecorded=True)
         ours = wanted.private and await _follows(wanted.git, wanted.checkout.head, tip)
         begun_branch = await _found_branch(wanted, tip, ours=ours)
-        return await _noted(entry, await _note(wanted, begun_branch, saved, told))
+        return await _noted(entry, await _note(wanted, begun_branch, back))
     if wanted.effect.adopt and entry.note is None:
         return await _take_over(wanted, place, entry, tip if on_branch else None)
     raise GitFailed(f"{path} is already a worktree, but not ours for branch {branch}: move or remove it.")
@@ -340,6 +369,8 @@ async def _bring_back(git: Git, aside: SetAside, lock: int) -> None:
 
 def _working_folder(path: Path, prefix: str) -> Path:
     folder = path / prefix
+    if not path.is_dir():
+        raise GitFailed(f"{path} is not a folder any more: move away what has taken its place, or make the link good.")
     if not folder.is_dir():
         raise GitFailed(f"{folder} was not checked out: add it to the sparse checkout, or start from the top folder.")
     return folder

@@ -31,6 +31,9 @@ _OPERATIONS = {
     "BISECT_LOG": "bisect",
     "sequencer": "sequence of picks",
 }
+_UNBORN = re.compile(r"'(.+)/' does not have a commit checked out")
+"""What git says of a repository in the worktree in which nothing was committed yet."""
+
 _SHA = re.compile(rb"\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b")
 
 
@@ -224,6 +227,8 @@ def _present(top: Path, names: list[bytes]) -> list[bytes]:
 
 async def _add_all(saving: Git) -> None:
     output = await saving.run("add", "--all", "--sparse")
+    if unborn := _UNBORN.search(output.err):
+        raise GitFailed(_nested(unborn[1]))
     # An untracked folder that cannot be read is only a warning to git.
     if not output.ok or "Permission denied" in output.err or "could not open" in output.err:
         raise GitFailed(f"Not everything in it can be saved ({output.reason}).")
@@ -234,10 +239,14 @@ async def _check_nested(saving: Git, where: _Where) -> None:
     entries = (await saving.ask("diff-index", "--cached", "--raw", "-z", "--no-renames", where.parent)).out.split(b"\0")
     for change, name in zip(entries[0::2], entries[1::2], strict=False):
         if change.split(b" ")[1] == _GITLINK:
-            raise GitFailed(
-                f"It contains the repository {os.fsdecode(name)}, whose content cannot be saved from outside: "
-                "move that away or push it, then remove the worktree."
-            )
+            raise GitFailed(_nested(os.fsdecode(name)))
+
+
+def _nested(name: str) -> str:
+    return (
+        f"It contains the repository {name}, whose content cannot be saved from outside: "
+        "move that away or push it, then remove the worktree."
+    )
 
 
 async def _check_submodule(git: Git, folder: Path) -> None:

@@ -23,6 +23,7 @@ from pitboss.journal.reader import last_entries
 from pitboss.journal.rundir import RunDir
 from pitboss.model.facts import ArtifactLost, HandFailed, NewsIgnored, RunEnded
 from pitboss.model.notice_facts import NoticeRaised, NoticeSettled
+from pitboss.model.order_facts import LimitsChanged, OrderTaken
 from pitboss.model.records import TaskRecord
 from pitboss.model.run import Status
 from pitboss.wire.artifacts import decode_meta, decode_tasks, display_name
@@ -45,8 +46,8 @@ _END_BYTES = 8_192
 _RECENT_SECS = 4 * 3600
 """How long after its last record 0.9 calls a run running, not knowing better."""
 
-_AFTERWORDS = (ArtifactLost, HandFailed, NewsIgnored, NoticeRaised, NoticeSettled)
-"""What may still be written down when a run has ended: how its last hands came home."""
+_AFTERWORDS = (ArtifactLost, HandFailed, NewsIgnored, NoticeRaised, NoticeSettled, OrderTaken, LimitsChanged)
+"""What may still be written down when a run has ended: how its last hands came home, and limits for its resume."""
 
 _PROBE_SECS = 0.25
 _CANDIDATES_SHOWN = 10

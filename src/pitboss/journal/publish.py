@@ -40,10 +40,12 @@ class ArtifactHand:
         """Opens ``summary.jsonl`` and looks up what it holds already: nothing, unless the run is resumed.
 
         Raises:
-            WorldError: If the file is missing or cannot be opened.
+            WorldError: If the file cannot be opened.
         """
         self._run = run
         self._clock = clock
+        if not run.summary_lines.exists():  # the facts have all of it, so its loss is no reason to refuse a resume
+            run.disk.write_atomic(run.summary_lines, b"")
         self._lines = Appender.open(run.summary_lines, disk=run.disk)
         self._settled = asyncio.Event()
         """Cleared while the file is being written anew."""
@@ -85,12 +87,13 @@ class ArtifactHand:
         data = b"".join(encode_task(record) + b"\n" for record in effect.records)
         self._settled.clear()
         try:
-            self._lines.close()
             await asyncio.to_thread(self._run.disk.write_atomic, self._run.summary_lines, data)
-            self._lines = Appender.open(self._run.summary_lines, disk=self._run.disk)
+            lines = Appender.open(self._run.summary_lines, disk=self._run.disk)
         except WorldError as error:
-            emit(self._failed(self._run.summary_lines, error))
+            emit(self._failed(self._run.summary_lines, error))  # the old file is still there, and goes on being written
         else:
+            self._lines.close()
+            self._lines = lines
             self._published = {_identity(record) for record in effect.records}
             emit(ArtifactWritten(at=self._clock(), path=str(self._run.summary_lines)))
         finally:

@@ -6,6 +6,7 @@ Names and permissions only; what the files say is in ``wire.artifacts`` and ``jo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -57,6 +58,21 @@ class RunDir:
                 disk.make_directory(directory, may_exist=False)
             disk.sync_directory(run.path)
         return run
+
+    def require_original(self, told: str) -> None:
+        """Make sure that the run was begun here: a copy's journal speaks of worktrees and processes of the original.
+
+        Args:
+            told: Where its journal says that it was begun.
+
+        Raises:
+            OperatorError: This folder is a copy, or was moved.
+        """
+        if os.path.realpath(told) != os.path.realpath(self.path):
+            raise OperatorError(
+                f"run {self.run_id} was begun in {told}; {self.path} is a copy of it, or it was moved here",
+                hint="resume it there, or move it back first: its worktrees and logs are known by that path",
+            )
 
     @property
     def run_id(self) -> str:

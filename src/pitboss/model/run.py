@@ -287,6 +287,11 @@ class TurnResult(Frozen, frozen=True, kw_only=True):
     num_turns: int = 0
     terminal_reason: str | None = None
 
+    @property
+    def is_out_of_money(self) -> bool:
+        """The process has spent what it was started with, and makes no call any more."""
+        return self.subtype == "error_max_budget_usd"
+
 
 class Certificate(Frozen, frozen=True, kw_only=True):
     """A death certificate: the evidence that an attempt's processes are gone (law 2)."""

@@ -36,6 +36,8 @@ class ActorPaused(ActorFact, frozen=True, kw_only=True):
     """Where in ``stdout.log`` the next attempt's stream begins, in bytes."""
     resume: bool = True
     """Its session can be gone on with."""
+    goes_on: bool = False
+    """Nobody has paused it: its share of the money was spent, and with more it goes on by itself."""
 
 
 class ActorFrozen(ActorFact, frozen=True, kw_only=True):

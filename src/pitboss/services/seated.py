@@ -6,6 +6,7 @@ Who may take a seat is ``services.mcp``'s business, which calls this.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple, Protocol
@@ -41,6 +42,12 @@ GRACE_SECS = 5.0
 
 PATIENCE_SECS = 30.0
 """How long a client may leave what it was sent unread; then it is dropped."""
+
+_EDGE = 256
+"""So many bytes of the beginning and the end of a message that is too long are looked at."""
+
+_ID = rb'"jsonrpc": ?"2\.0", ?"id": ?(\d{1,15}|"[^"\\]{1,128}")'
+_ID_FIRST, _ID_LAST = re.compile(rb"\{ ?" + _ID + b" ?,"), re.compile(_ID + rb" ?\}\s*\Z")
 
 _PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
 """JSON-RPC 2.0, section 5.1."""
@@ -155,10 +162,10 @@ class Client:
         actor = self._run.actors[self._actor]
         return actor.attempt if actor.phase in HAS_PROCESS else 0
 
-    def _hear(self, line: bytes | None) -> JsonObject | None:
+    def _hear(self, line: bytes | _TooLong) -> JsonObject | None:
         """What is said to a message at once; ``None`` if nothing is, or not yet."""
-        if line is None:
-            return mcp.error(None, _PARSE_ERROR, f"A message may have {LONGEST_MESSAGE} bytes at most.")
+        if isinstance(line, _TooLong):
+            return mcp.error(line.call_id, _PARSE_ERROR, f"A message may have {LONGEST_MESSAGE} bytes at most.")
         try:
             message: object = msgspec.json.decode(line)
         except (ValueError, RecursionError) as problem:
@@ -221,19 +228,35 @@ class _Open(NamedTuple):
     """The actor's, when it was made."""
 
 
-async def _next(reader: asyncio.StreamReader) -> bytes | None:
-    """The next message, ``None`` for one that is too long, nothing at the end."""
-    too_long = False
+async def _next(reader: asyncio.StreamReader) -> bytes | _TooLong:
+    """The next message, or what is known of one that is too long; nothing at the end."""
+    head = tail = b""
     while True:
         try:
             line = await reader.readuntil(b"\n")
         except asyncio.IncompleteReadError as rest:
-            return None if too_long and rest.partial else rest.partial
+            line = rest.partial
         except asyncio.LimitOverrunError as over:
-            await reader.readexactly(over.consumed)
-            too_long = True
-        else:
-            return None if too_long else line
+            passed = await reader.readexactly(over.consumed)
+            head, tail = head or passed[:_EDGE], (tail + passed[-_EDGE:])[-_EDGE:]
+            continue
+        return _TooLong(_id_of(head, tail + line[-_EDGE:])) if head and line else line
+
+
+class _TooLong(NamedTuple):
+    """A message that was passed over."""
+
+    call_id: CallId | None
+    """Whoever made it waits for an answer to this."""
+
+
+def _id_of(head: bytes, tail: bytes) -> CallId | None:
+    """The id of a message whose beginning and end are known, if a client put it there, as the official ones do.
+
+    Within a text its quotes would be escaped, and a line's first and last brace are the message's own.
+    """
+    found = _ID_FIRST.match(head) or _ID_LAST.search(tail)
+    return None if found is None else msgspec.json.decode(found[1], type=CallId)
 
 
 def _line(message: JsonObject) -> bytes:

@@ -42,6 +42,7 @@ _REASONS = {
     "cancel": "it is cancelled",
     "pause": "it is to pause",
     "budget": "its money is spent",
+    "share": "its share of the money is spent",
 }
 
 

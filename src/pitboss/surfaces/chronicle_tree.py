@@ -18,6 +18,8 @@ def about_the_tree(fact: t.TreeFact) -> str:
     match fact:
         case t.ActorSpawned():
             return _spawned(fact)
+        case t.ActorPaused(goes_on=True):
+            return "there is more: it goes on in its own place and session, with a new share"
         case t.ActorPaused():
             return "it is paused: its processes are gone, its place and its session are kept"
         case t.ActorFrozen(by=by):

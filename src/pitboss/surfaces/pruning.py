@@ -233,9 +233,11 @@ def _tree(state: RunState, actor: Actor) -> TidyWorktree | None:
     # One that was being made when its dispatcher died is where `core.decision` asked for it. Its base is not known,
     # so its branch stays.
     begun = f"{run.worktree_root}/{private}" if run.worktree_root else f"{run.run_dir}/worktrees/{name}"
+    # In the name of the attempt that left it: there a resume looks for it, should the run be kept after all.
+    attempt = made.attempt if made and not made.removed else actor.attempt
     return TidyWorktree(
         actor=name,
-        attempt=actor.attempt,
+        attempt=attempt,
         directory=actor.spec.directory,
         path=made.path if made else begun,
         branch=made.branch if made else actor.spec.branch or private,
@@ -243,7 +245,7 @@ def _tree(state: RunState, actor: Actor) -> TidyWorktree | None:
         created_branch=made.created_branch if made else False,
         remove=True,
         ref=f"refs/pitboss/{run.run_id}/{name}",
-        cookie=f"{run.run_id}/{name}/{actor.attempt}",
+        cookie=f"{run.run_id}/{name}/{attempt}",
     )
 
 

@@ -88,7 +88,9 @@ def _exit(actor: ActorView) -> str:
 # --- status ---------------------------------------------------------------------------------------------------------
 
 
-def status_lines(view: RunView, *, state: str, now: float, width: int | None = None) -> Iterator[str]:
+def status_lines(
+    view: RunView, *, state: str, now: float, width: int | None = None, runs_dir: str | None = None
+) -> Iterator[str]:
     """The table of ``status``: every actor, also those that wait or run.
 
     Args:
@@ -96,6 +98,7 @@ def status_lines(view: RunView, *, state: str, now: float, width: int | None = N
         state: ``running``, ``complete``, ``interrupted``, ``aborted`` or ``stale``.
         now: The time, for what still runs.
         width: Cells of the terminal, or ``None`` where there is none.
+        runs_dir: As for ``closing_lines``.
     """
     over = state != "running"
     yield f"Run: {words.clean(view.run_id)}"
@@ -122,7 +125,7 @@ def status_lines(view: RunView, *, state: str, now: float, width: int | None = N
     yield from layer_lines(view, width=width, over=over)
     yield from _whereabouts(view, over=over)
     if state == "interrupted" and not view.rehearsal:
-        yield f"Go on with it: {words.program()} resume {words.short_id(view.run_id)}"
+        yield f"Go on with it: {words.program()} resume {words.short_id(view.run_id)}{_base(runs_dir)}"
 
 
 def _indented(actor: ActorView) -> str:
@@ -319,7 +322,9 @@ def _whereabouts(view: RunView, *, over: bool = True) -> Iterator[str]:
 
     While a run goes on, only what was set aside is: the rest is still where it is being worked on.
     """
-    left = [actor for actor in view.actors if actor.started_at and (over or actor.set_aside)]
+    # Who waits for another attempt, or ended before that began, has left something too.
+    begun = [actor for actor in view.actors if actor.started_at or actor.attempt]
+    left = [actor for actor in begun if over or actor.set_aside]
     places = [(words.name(actor), where) for actor in left if (where := place(actor))]
     if places:
         yield "Where the work is:"
@@ -337,8 +342,7 @@ def place(actor: ActorView) -> str:
 
 
 def _next_steps(view: RunView, runs_dir: str | None, failed: Sequence[ActorView]) -> Iterator[str]:
-    base = f" --run-dir {shlex.quote(runs_dir)}" if runs_dir else ""
-    run = words.short_id(view.run_id)
+    base, run = _base(runs_dir), words.short_id(view.run_id)
     yield "Next:"
     us = words.program()
     yield f"  {us} status {run}{base}"
@@ -346,3 +350,8 @@ def _next_steps(view: RunView, runs_dir: str | None, failed: Sequence[ActorView]
         name = shlex.quote(words.name(subject))
         yield f"  {us} why {run} {name}{base}"
         yield f"  {us} attach {run} {name}{base}"
+
+
+def _base(runs_dir: str | None) -> str:
+    """What a suggested command needs to find the run again."""
+    return f" --run-dir {shlex.quote(runs_dir)}" if runs_dir else ""

@@ -96,7 +96,7 @@ def classify(
 
 
 def _kind(result: TurnResult) -> _Kind:
-    if result.subtype == "error_max_budget_usd":
+    if result.is_out_of_money:
         return "budget_exceeded"
     match result.api_error_status:
         case None:

@@ -165,16 +165,17 @@ def parse(name: str, arguments: JsonObject) -> AnyCall | BadArguments:
     for key, value in given.items():
         if (unfit := _unfit(key) or _unfit(value)) is not None:
             return _bad(f"{shown(key)} {unfit}", None)
-    schema = _SCHEMAS[name]
+    schema, rule = _SCHEMAS[name], _EITHER.get(name)
     given = _eased(given, schema)
     try:
         # Not strict: a number in quotes is a number. An argument that takes text keeps its text, "60" or "null".
         call = msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as problem:
         fault = fault_of(str(problem), given, schema)
-        return _bad(fault.sentence, fault.argument)
-    if name in _EITHER and (choice := _not_one(_EITHER[name], given)) is not None:
-        return _bad(choice, _EITHER[name].first)
+        is_json = rule is not None and rule.second == "json" and fault.sentence.startswith(f"{rule.first} is ")
+        return _bad(fault.sentence + ("; other JSON goes into json" if is_json else ""), fault.argument)
+    if rule is not None and (choice := _not_one(rule, given)) is not None:
+        return _bad(choice, rule.first)
     return call
 
 

@@ -59,7 +59,8 @@ def status(run: str, run_dir: str | None, as_json: bool, full: bool) -> None:  #
     for line in notice.notice_lines(needs, found.view, now=now, runs_dir=run_dir):
         out.line(line)
     width = _width() if out.isatty() else None
-    out.line("\n".join(render.status_lines(found.view, state=found.state, now=now, width=width)))
+    lines = render.status_lines(found.view, state=found.state, now=now, width=width, runs_dir=run_dir)
+    out.line("\n".join(lines))
 
 
 @click.command("list")
