@@ -28,7 +28,7 @@ from pitboss.engine.ids import mint_run_id, mint_session_id
 from pitboss.engine.loop import Loop
 from pitboss.engine.perform import hand_for
 from pitboss.engine.viewer import Viewer
-from pitboss.errors import ManifestError, OperatorError, PitbossError, Problem, RunBusy, WorldError
+from pitboss.errors import ManifestError, OperatorError, PitbossError, Problem, WorldError
 from pitboss.intake import CREDENTIALS, find_claude, load, specify
 from pitboss.journal.legacy import is_legacy
 from pitboss.journal.lock import RunLock
@@ -172,22 +172,12 @@ async def _begin(loaded: Loaded, binary: str, base: Path, model_url: str | None,
             return await _hold(rundir, journal, clock, first, RunState(), spec, eyes, post)
 
 
-async def _lock(rundir: RunDir) -> RunLock:
-    """The lock of a run that is taken over; a command that leaves an order in its journal has it for a moment."""
-    for _ in range(10):
-        try:
-            return RunLock.acquire(rundir.lock)
-        except RunBusy:
-            await asyncio.sleep(0.1)
-    return RunLock.acquire(rundir.lock)
-
-
 async def _take_over(rundir: RunDir, scope: ResumeScope | None, fresh: Sequence[ActorId], eyes: Eyes) -> int:
     """Replay, survey, go on. Nothing is started or written before the old dispatcher's processes are gone."""
     adopted = await _look_at_legacy(rundir, scope, fresh, eyes) if is_legacy(rundir) else None
     if adopted is None and not rundir.journal.exists():
         raise OperatorError(f"run {rundir.run_id} was cut off before it began anything; dispatch its manifest again")
-    with await _lock(rundir) as lock:
+    with await RunLock.acquire_patiently(rundir.lock) as lock:
         if adopted is not None and not rundir.journal.exists():
             adoption.write(rundir, adopted)
         past = replay(rundir.journal)

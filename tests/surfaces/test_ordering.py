@@ -480,6 +480,16 @@ def test_a_dispatcher_that_has_not_opened_its_socket_yet_is_waited_for(runs: Pat
     assert (0, True) == (result.exit_code, result.output.startswith("a hears it")), result.output
 
 
+def test_a_dispatcher_that_only_tells_what_is_still_to_be_told_is_not_to_be_stopped(runs: Path) -> None:
+    ended = f.RunEnded(at=START + 70, exit_code=0, was_interrupted=False)
+    folder = write_run(runs, [opened(runs, "a"), *begun("a"), *done("a"), ended])
+    with RunLock.acquire(folder.lock):
+        stopped, told = run(runs, "stop", "latest"), run(runs, "tell", "latest", "a", "x")
+    assert (0, f"run {RUN[:13]} has ended already; nothing was changed\n") == (stopped.exit_code, stopped.output)
+    why = "pitboss: the run has ended; its dispatcher only tells what is still to be told, and takes no orders\n"
+    assert (1, why) == (told.exit_code, told.output)
+
+
 def test_a_dispatcher_without_a_socket_is_told_as_what_it_is(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pitboss.surfaces.ordering.PATIENCE_SECS", 0.0)
     folder = at_work(runs)

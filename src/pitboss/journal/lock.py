@@ -6,6 +6,7 @@ The file stays for good; what counts is the lock on it, never the file or the pi
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 from pathlib import Path
@@ -61,6 +62,21 @@ class RunLock:
                 os.close(descriptor)
                 raise
         return cls(descriptor, epoch)
+
+    @classmethod
+    async def acquire_patiently(cls, path: Path) -> RunLock:
+        """Takes the lock, within a second: a command that leaves an order in the journal has it for a moment.
+
+        Raises:
+            RunBusy: If another dispatcher is at work on this run.
+            WorldError: If the file cannot be opened or written.
+        """
+        for _ in range(10):
+            try:
+                return cls.acquire(path)
+            except RunBusy:
+                await asyncio.sleep(0.1)
+        return cls.acquire(path)
 
     def release(self) -> None:
         """Gives the lock back; a second call does nothing."""

@@ -82,6 +82,9 @@ def give(run: Run, op: OrderOp, leave: Leave) -> Outcome:
         try:
             came = leave(run.path, named)
         except RunBusy:
+            if client.snapshot().ended_at:
+                why = "the run has ended; its dispatcher only tells what is still to be told, and takes no orders"
+                return Outcome(named, {}, error=why, code="unavailable")
             if time.monotonic() < patient_until:
                 time.sleep(_LOOK_SECS)
                 continue
