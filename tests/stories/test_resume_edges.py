@@ -3,6 +3,7 @@
 import pytest
 
 from stories.test_resume import CUT_OFF, cut_off, resume
+from support.parts import until_exists
 from support.pit import Pit
 
 pytestmark = pytest.mark.slow
@@ -21,13 +22,15 @@ def test_every_file_that_the_journal_can_tell_anew_may_be_gone(pit: Pit) -> None
 
 
 def test_a_copy_is_refused_and_leaves_the_original_alone(pit: Pit) -> None:
-    process = pit.dispatching(pit.manifest({"a": [{"delay": 2}, {"text": "ok"}]}))
+    go = pit.place / "go"
+    process = pit.dispatching(pit.manifest({"a": [until_exists(go)]}))
     pit.until(lambda run: run.told("SessionOpened"))
     copied = pit.place / "copy" / pit.run.path.name
     copied.mkdir(parents=True)
     (copied / "journal.jsonl").write_bytes((pit.run.path / "journal.jsonl").read_bytes())
 
     refused = pit.pitboss("resume", "--run-dir", str(copied.parent))
+    go.touch()
 
     assert 2 == refused.code
     assert f"was begun in {pit.run.path}" in refused.err
