@@ -9,6 +9,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,28 @@ def test_a_live_run_is_told_line_by_line_until_its_end(tmp_path: Path) -> None:
         "16:00:05  a                 ✓ Success, 4s, $0.01",
         "16:00:09  run               ended: 1 of 1 task successful, 9s, $0.01",
     ] == lines.splitlines()
+
+
+def test_what_needs_a_person_is_noticed_while_nothing_happens(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, facts(tmp_path)[:1])
+    lock, out, noticed = RunLock.acquire(folder.lock), io.StringIO(), threading.Event()
+
+    def show(talk: Talk) -> None:
+        talk.welcome()
+        talk.say(wire.encode_snapshot(shown(tmp_path, 1), "one"))
+        assert noticed.wait(60)
+        append(folder, [*facts(tmp_path)[1:], end()])
+        lock.release()
+
+    def clock() -> float:
+        if "guardian" in out.getvalue():
+            noticed.set()
+        return START + 60 if out.getvalue() else START + 5
+
+    with Dispatcher(folder, show), RunClient(folder.path) as seen:
+        watch(seen, Outlet(out), Call(Screen()), clock=clock, again_secs=0.01)
+    first, second, *_ = out.getvalue().splitlines()
+    assert ("nightly" in first, "guardian" in second.lower()) == (True, True)
 
 
 def test_a_run_that_does_not_end_well_gives_one(tmp_path: Path) -> None:

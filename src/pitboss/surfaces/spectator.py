@@ -6,8 +6,10 @@ For terminals, tmux bars and CI logs alike; what there is to say is ``changes``'
 from __future__ import annotations
 
 import os
+import queue
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -21,6 +23,9 @@ __all__ = ["Call", "glance", "watch"]
 
 PATIENCE_SECS = 10.0
 """So long a run that is cut off under our eyes may take to be resumed, and be watched on."""
+
+LOOK_AGAIN_SECS = 30.0
+"""How often a run is looked at in which nothing happens: disks fill, guardians die, and time runs out all the same."""
 
 
 class Call:
@@ -60,6 +65,7 @@ def watch(
     as_json: bool = False,
     runs_dir: str | None = None,
     clock: Callable[[], float] = time.time,
+    again_secs: float = LOOK_AGAIN_SECS,
 ) -> int:
     """Print what happens to a run until it has ended, or nobody is at work on it, or nobody reads.
 
@@ -70,6 +76,7 @@ def watch(
         as_json: One JSON object per change.
         runs_dir: The runs base to name in commands; ``None`` for the usual one.
         clock: What time it is.
+        again_secs: How often to look at what needs a person if nothing happens.
 
     Returns:
         0 if the run ended well, or nobody reads any more; 1 if it did not end well, or was cut off.
@@ -81,7 +88,7 @@ def watch(
     needs: Sequence[Need] = ()
     # Asked before the first view comes: one who ends right behind a view has not cut off what that shows.
     live = seen.is_at_work()
-    for view in seen.follow(patience_secs=PATIENCE_SECS):
+    for view in _followed(seen, again_secs):
         now = clock()
         present = notice.needs(view, "running" if live or last else seen.state_of(view), now)
         told: Iterable[changes.Change] = changes.tune_in(view, present, now, runs_dir)
@@ -99,6 +106,33 @@ def watch(
         lost = changes.cut_off(last, clock(), runs_dir)
         out.line(_json(lost) if as_json else changes.change_line(lost))
     return 0 if _went_well(seen, last) else 1
+
+
+def _followed(seen: RunClient, again_secs: float) -> Iterator[RunView]:
+    """Each view as it comes, and the last one again whenever none has come for a while."""
+    came = queue.SimpleQueue[RunView | Exception | None]()
+
+    def follow() -> None:
+        try:
+            for view in seen.follow(patience_secs=PATIENCE_SECS):
+                came.put(view)
+            came.put(None)
+        except Exception as problem:  # noqa: BLE001 - raised below, where somebody hears it
+            came.put(problem)
+
+    threading.Thread(target=follow, daemon=True).start()
+    last: RunView | None = None
+    while True:
+        try:
+            news = came.get(timeout=again_secs if last else None)
+        except queue.Empty:
+            news = last
+        if isinstance(news, Exception):
+            raise news
+        if news is None:
+            return
+        last = news
+        yield news
 
 
 def glance(
