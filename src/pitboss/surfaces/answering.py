@@ -103,10 +103,13 @@ def find_request(run: Run, name: str) -> str:
     open_ = [key for key in found if run.asked[key].ruling is None]
     matches = exact or open_ or found
     if len(matches) > 1:
-        raise OperatorError(f"{len(matches)} requests of run {run.path.name} begin with {name!r}: {', '.join(matches)}")
+        listed = ", ".join(matches)
+        raise OperatorError(
+            f"{len(matches)} requests of run {run.path.name} begin with {name!r}: {listed}", code="not_found"
+        )
     if not matches:
         there = ", ".join(asked.request_id for asked in waiting(run)) or "nothing"
-        raise OperatorError(f"no request {name!r} in run {run.path.name}; these wait: {there}")
+        raise OperatorError(f"no request {name!r} in run {run.path.name}; these wait: {there}", code="not_found")
     return matches[0]
 
 

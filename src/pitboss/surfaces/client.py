@@ -256,9 +256,11 @@ def find_actor(run: Run, name: str) -> ActorId:
     if matches:
         how = "are called" if matches[0].label == name else "begin with"
         listed = _listed([actor.id for actor in matches])
-        raise OperatorError(f"{len(matches)} {noun} of run {run.path.name} {how} {name!r}: {listed}")
+        raise OperatorError(f"{len(matches)} {noun} of run {run.path.name} {how} {name!r}: {listed}", code="not_found")
     there = _listed([words.full_name(actor) for actor in known]) or "nothing is recorded of any yet"
-    raise OperatorError(f"no {noun.removesuffix('s')} {name!r} in run {run.path.name}; there are: {there}")
+    raise OperatorError(
+        f"no {noun.removesuffix('s')} {name!r} in run {run.path.name}; there are: {there}", code="not_found"
+    )
 
 
 def _listed(names: list[str]) -> str:

@@ -118,6 +118,12 @@ def shape(outcome: Outcome, run: Run, more: Mapping[str, object]) -> dict[str, o
         more: How things stand now.
     """
     said = {key: value for key, value in outcome.told.items() if key != "ok"}
-    about = {"version": 1, "op": name_of(outcome.op), "run_id": run.view.run_id, "order_id": outcome.op.order_id}
+    about = {
+        "version": 1,
+        "ok": not outcome.error,
+        "op": name_of(outcome.op),
+        "run_id": run.view.run_id,
+        "order_id": outcome.op.order_id,
+    }
     about |= {"task_id": getattr(outcome.op, "task_id", None), "in_journal": outcome.in_journal and not outcome.error}
     return {**about, **said, "changed": outcome.changed, **more}

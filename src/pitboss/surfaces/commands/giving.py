@@ -112,5 +112,5 @@ def _print_json(found: Run, outcome: Outcome, after: RunView, told: Report) -> N
     from pitboss.surfaces import ordering, outcomes
 
     said = {"message": told.line} if told.ok else {"error": told.line, "hint": told.hint or None, "code": told.code}
-    shape = ordering.shape(outcome, found, {**outcomes.facts(outcome, after), **said})
+    shape = ordering.shape(outcome, found, {**outcomes.facts(outcome, after), **said, "ok": told.ok})
     stdout().line(msgspec.json.encode(shape).decode())
