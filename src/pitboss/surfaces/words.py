@@ -18,6 +18,7 @@ from types import MappingProxyType
 
 from rich.cells import cell_len, set_cell_size
 
+from pitboss.model.money import dollars
 from pitboss.model.run import ActorId, Phase, Status, Usage
 from pitboss.model.views import ActorView, LayerView, RunView
 
@@ -152,9 +153,7 @@ def compact(count: int) -> str:
 
 def money(usd: float | None) -> str:
     """Dollars: cents, or the first two significant digits below a cent."""
-    if usd is None:
-        return NOTHING
-    return f"${usd:.4f}" if 0 < usd < 0.01 else f"${usd:.2f}"
+    return NOTHING if usd is None else dollars(usd)
 
 
 def spent(view: RunView) -> str:

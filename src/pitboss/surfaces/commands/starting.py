@@ -57,12 +57,15 @@ def validate(manifest: str, without_secrets: bool, as_json: bool) -> None:  # no
 
 
 def _verdict(loaded: Loaded) -> str:
+    from pitboss.model.money import dollars
+
     if loaded.mode == "flat":
         return f"OK — {len(loaded.run.tasks)} tasks, max_parallel={loaded.run.max_parallel}"
     lead, resolved = loaded.resolved.get("lead"), loaded.resolved
     name = lead.get("id") if isinstance(lead, dict) else None
-    workers, budget = resolved.get("max_workers") or 0, resolved.get("budget_usd") or 0.0
-    return f"OK (hierarchical) — lead='{name}', max_workers={workers}, budget=${budget:.2f}"
+    workers, usd = resolved.get("max_workers") or 0, resolved.get("budget_usd")
+    budget = usd if isinstance(usd, int | float) else 0.0
+    return f"OK (hierarchical) — lead='{name}', max_workers={workers}, budget={dollars(budget)}"
 
 
 def _validation_json(loaded: Loaded | None, error: ManifestError | None) -> str:
