@@ -35,9 +35,10 @@ __all__ = ["LATEST", "RunEntry", "State", "control_answers", "discover", "resolv
 LATEST = "latest"
 """The name that stands for the newest run."""
 
-State = Literal["complete", "aborted", "running", "stale", "interrupted", "unverifiable"]
-"""As 0.9 has them, and two of ours: ``interrupted`` is a run of ours that did not end and that nobody works on any
-more; ``unverifiable`` is one that we are not allowed to look at."""
+State = Literal["complete", "aborted", "running", "stale", "interrupted", "unbegun", "unverifiable"]
+"""As 0.9 has them, and three of ours: ``interrupted`` is a run of ours that did not end and that nobody works on any
+more; ``unbegun`` is one that was cut off before its first fact, so that there is nothing to go on with;
+``unverifiable`` is one that we are not allowed to look at."""
 
 _WHOLE_BYTES = 65_536
 """A summary up to this size is read as a whole, of a larger one only both ends."""
@@ -212,9 +213,9 @@ def _is_ours(run: RunDir) -> bool:
 
 def _dead_state(run: RunDir) -> State:
     """Nobody works on it: it was cut short, unless only its summary is missing."""
-    if not run.journal.exists():
-        return "interrupted"
-    facts = (entry.fact for entry in last_entries(run.journal))
+    facts = [entry.fact for entry in last_entries(run.journal)] if run.journal.exists() else []
+    if not facts:
+        return "unbegun"
     last = next((fact for fact in facts if not isinstance(fact, _AFTERWORDS)), None)
     return "complete" if isinstance(last, RunEnded) else "interrupted"
 

@@ -100,6 +100,9 @@ def cut_off(view: RunView, now: float, runs_dir: str | None = None) -> Change:
     """The dispatcher of a run that was being watched is gone."""
     text = "the dispatcher is gone and did not finish the run"
     command = notice.typed(view, runs_dir, "resume")
+    if not view.cursor:  # not one fact was written
+        text = "the dispatcher is gone before it began anything"
+        command = f"{words.again(view)}{notice.base(runs_dir)}"
     return Change(at=now, kind="cut_off", text=f"{text}: {command}", command=command)
 
 

@@ -138,7 +138,7 @@ class RunClient:
         Raises:
             WorldError: What is there cannot be read.
         """
-        if self._run.journal.exists() or self._run.lock.exists():
+        if view.cursor:  # the first fact was there
             return _state(view, held=is_held(self._run.lock) is not None)
         return _old_run(self.path).state
 

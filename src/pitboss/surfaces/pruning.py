@@ -143,7 +143,7 @@ def _excuse(entry: RunEntry, asked: Asked) -> str:
             return "" if asked.aborted else "--include-aborted takes it up"
         case "complete":
             return "" if asked.complete else "--include-complete takes it up"
-        case "stale" | "interrupted":
+        case "stale" | "interrupted" | "unbegun":
             return ""
 
 

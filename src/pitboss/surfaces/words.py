@@ -25,6 +25,7 @@ from pitboss.model.views import ActorView, LayerView, RunView
 __all__ = [
     "AGE_UNITS",
     "NOTHING",
+    "again",
     "age",
     "clean",
     "clock",
@@ -243,6 +244,11 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
         return set_cell_size(set_cell_size(text, width - 1).rstrip() + "…", width)
     padding = " " * (width - size)
     return padding + text if right else text + padding
+
+
+def again(view: RunView) -> str:
+    """How a run that came to nothing is dispatched once more, as it is typed."""
+    return f"{program()} dispatch {shlex.quote(clean(view.manifest_path)) if view.manifest_path else 'MANIFEST'}"
 
 
 def program() -> str:
