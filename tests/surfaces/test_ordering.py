@@ -306,6 +306,8 @@ def test_the_wrong_state_comes_with_what_to_do_first(runs: Path) -> None:
         (("budget", "latest", "nan"), "nan is not an amount"),
         (("limits", "latest", "--budget", "inf", "--workers", "2"), "inf is not an amount"),
         (("budget", "latest", "a", "b", "3"), "at most one actor"),
+        (("budget", "latest", "5", "--jsn"), "No such option '--jsn'. Did you mean '--json'?"),
+        (("budget", "latest", "-x", "5"), "No such option '-x'"),
         (("policy", "latest", "--edit", "--set", "x"), "exclude each other"),
         (("policy", "latest", "--if-version", "1"), "belongs to --set"),
     ],
@@ -316,6 +318,14 @@ def test_what_makes_no_sense_is_a_usage_error(runs: Path, words: tuple[str, ...]
         result = run(runs, *words)
     assert 2 == result.exit_code
     assert says in result.stderr
+
+
+@pytest.mark.parametrize("words", [("budget", "latest", "-5"), ("budget", "latest", "a", "-0.5")])
+def test_an_amount_below_zero_is_sent_for_the_run_to_refuse(runs: Path, words: tuple[str, ...]) -> None:
+    refused: Json = {"event": "op_failed", "error": "a budget is at least $0", "code": "invalid_arg"}
+    order, result = told(runs, refused, *words)
+    assert float(words[-1]) == order["budget_usd"]
+    assert (1, "pitboss: a budget is at least $0\n") == (result.exit_code, result.stderr)
 
 
 # --- waiting ----------------------------------------------------------------------------------------------------------
