@@ -125,7 +125,8 @@ def leave_order(run_dir: Path, order: AnyOrder, order_id: str = "") -> Answer | 
             return refused("not_found", never)
         return refused(
             "unavailable",
-            f"run {run.run_id} has no journal to leave an order in: Pitboss 0.9 kept none; `pitboss resume` makes one",
+            f"run {run.run_id} has no journal to leave an order in: Pitboss 0.9 kept none; `{run.typed('resume')}` "
+            "makes one",
         )
     with RunLock.acquire(run.lock):
         past = replay(run.journal)

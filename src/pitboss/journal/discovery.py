@@ -20,7 +20,7 @@ from pitboss.errors import RunNotFound, WorldError
 from pitboss.journal.disk import disk_errors
 from pitboss.journal.lock import is_held
 from pitboss.journal.reader import last_entries
-from pitboss.journal.rundir import RunDir
+from pitboss.journal.rundir import RunDir, typed
 from pitboss.model.facts import ArtifactLost, HandFailed, NewsIgnored, RunEnded
 from pitboss.model.notice_facts import NoticeRaised, NoticeSettled
 from pitboss.model.order_facts import LimitsChanged, OrderTaken
@@ -103,7 +103,7 @@ def resolve(base: Path, name: str) -> Path:
         WorldError: If ``base`` exists but cannot be read.
     """
     if not name:
-        raise RunNotFound("the run id must not be empty; see: pitboss list")
+        raise RunNotFound(f"the run id must not be empty; see: {typed(base, 'list')}")
     if "/" in name or "\0" in name or name in {".", ".."}:
         raise RunNotFound(f"{name!r} is not a run id but a path; name the folder of all runs with --run-dir")
     paths = _directories(base)
@@ -113,7 +113,7 @@ def resolve(base: Path, name: str) -> Path:
     matches = paths if name == LATEST else [path for path in paths if path.name.startswith(name)]
     if not matches:
         what = "yet" if name == LATEST else f"matching prefix {name!r}"
-        raise RunNotFound(f"no run found {what} in {base}; see: pitboss list")
+        raise RunNotFound(f"no run found {what} in {base}; see: {typed(base, 'list')}")
     matches.sort(key=lambda path: (_started_at(path), path.name), reverse=True)
     if len(matches) > 1 and name != LATEST:
         raise RunNotFound(_ambiguous(name, matches))

@@ -194,7 +194,7 @@ def _action(entry: RunEntry, run: RunDir, state: RunState, *, remove: bool) -> t
     if _is_ours(run) and state.exit_code is None:
         if state.run is None or state.run.rehearsal:
             return "none", "it cannot be resumed, --remove clears it away"
-        return "none", f"`{words.program()} resume {entry.run_id}` goes on with it, --remove clears it away"
+        return "none", f"`{run.typed('resume', program=words.program())}` goes on with it, --remove clears it away"
     return "synthesize", ""
 
 
