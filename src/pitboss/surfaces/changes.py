@@ -198,6 +198,8 @@ def _eased(need: Need, view: RunView, now: float) -> Iterator[Change]:
     if need.kind not in _EASED or (need.actor in over and need.kind != "approval"):
         return
     kind, text = _EASED[need.kind]
+    if need.actor in over:
+        text = "has ended, and nobody waits for an answer to its request any more"
     name = view.names.get(need.actor, need.actor) if need.actor else RUN
     yield Change(at=now, kind=kind, actor=need.actor, name=name, text=text, about=need.about * (kind == "answered"))
 
