@@ -26,7 +26,7 @@ from pitboss.journal.rundir import RunDir, runs_base
 from pitboss.model.run import ActorId, Phase
 from pitboss.model.views import RunView
 from pitboss.surfaces import notice, words
-from pitboss.surfaces.found import Journal, Run
+from pitboss.surfaces.found import Journal, Run, as_it_is
 from pitboss.wire.artifacts import encode_tasks
 from pitboss.wire.scalars import to_timestamp
 
@@ -109,7 +109,7 @@ class RunClient:
         return Run(
             path=self.path,
             state=_state(view, held=held),
-            view=view,
+            view=as_it_is(view),
             records=tuple(task_record(state, actor) for actor in state.order),
             asked=state.approvals,
         )
