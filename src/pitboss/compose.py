@@ -282,10 +282,9 @@ async def _hold(
                     state = await loop.run(first)
             viewer.show()
     except WorldError as problem:
-        resume = f"`pitboss resume {spec.run_id}` goes on with the run"
-        raise WorldError(
-            str(problem), hint=f"when that is mended, {resume}: nothing it had acknowledged is lost"
-        ) from None
+        resume = f"`{rundir.typed('resume')}` goes on with the run"
+        hint = f"when that is mended, {resume}: nothing it had acknowledged is lost"
+        raise WorldError(str(problem), hint=hint) from None
     finally:
         journal.close()
         artifacts.close()

@@ -23,10 +23,13 @@ class PitbossError(Exception):
 
     exit_code = 1
     hint = ""
+    code = "failed"
+    """A word a program may match on; where a refused order could have it too, it is the same word."""
 
-    def __init__(self, message: str, *, hint: str = "", exit_code: int | None = None) -> None:
+    def __init__(self, message: str, *, hint: str = "", exit_code: int | None = None, code: str = "") -> None:
         super().__init__(message)
         self.hint = hint or type(self).hint
+        self.code = code or type(self).code
         if exit_code is not None:
             self.exit_code = exit_code
 
@@ -35,16 +38,20 @@ class OperatorError(PitbossError):
     """What was asked for cannot be: the operator can put it right."""
 
     exit_code = 2
+    code = "invalid_arg"
 
 
 class RunNotFound(OperatorError):
     """No run, or more than one, goes by that name."""
 
     exit_code = 1
+    code = "not_found"
 
 
 class RunBusy(OperatorError):
     """Another dispatcher is at work on this run."""
+
+    code = "unavailable"
 
 
 class Problem:
@@ -65,6 +72,10 @@ class Problem:
         where = path if self.line is None else f"{path}:{self.line}"
         return f"{where}: {self.severity}: {self.message}"
 
+    def shape(self) -> dict[str, object]:
+        """The same as JSON has it."""
+        return {"severity": self.severity, "line": self.line, "column": self.column, "message": self.message}
+
 
 class ManifestError(OperatorError):
     """A manifest with at least one problem; all of them are here at once."""
@@ -78,8 +89,11 @@ class ManifestError(OperatorError):
 class WorldError(PitbossError):
     """The machine, the disk or another program failed us."""
 
+    code = "unavailable"
+
 
 class OurFault(PitbossError):
     """A bug in Pitboss: please report it with the text of this message."""
 
     exit_code = 70
+    code = "internal"

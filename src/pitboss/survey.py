@@ -43,7 +43,7 @@ def require_sense(rundir: RunDir, state: RunState, scope: ResumeScope | None, fr
     if rundir.summary.exists() and state.exit_code is not None and is_spent(state):
         raise OperatorError(
             f"nobody in run {rundir.run_id} could go on: the money it may spend is spent",
-            hint=f"raise its budget first: `pitboss budget {rundir.run_id} USD`",
+            hint=f"raise its budget first: `{rundir.typed('budget', 'USD')}`",
         )
     if lost := without_beginning(state, fresh):
         raise OperatorError(

@@ -119,16 +119,20 @@ def leave_order(run_dir: Path, order: AnyOrder, order_id: str = "") -> Answer | 
     run = RunDir(run_dir)
     if COOKIE in os.environ:
         raise OperatorError("an agent cannot give orders to a run; an operator does, from a shell of their own")
+    never = f"run {run.run_id} was cut off before it began anything; dispatch it again"
     if not run.journal.exists():
+        if run.lock.exists():
+            return refused("not_found", never)
         return refused(
             "unavailable",
-            f"run {run.run_id} has no journal to leave an order in: Pitboss 0.9 kept none; `pitboss resume` makes one",
+            f"run {run.run_id} has no journal to leave an order in: Pitboss 0.9 kept none; `{run.typed('resume')}` "
+            "makes one",
         )
     with RunLock.acquire(run.lock):
         past = replay(run.journal)
         state = rebuilt(entry.fact for entry in past)
         if state.run is None:  # nothing may stand in a journal before the fact that opens the run
-            return refused("not_found", f"run {run.run_id} was cut off before it began anything; dispatch it again")
+            return refused("not_found", never)
         clock = SystemClock()
         via, name = f"{_user()} with pitboss {__version__}", mint_session_id()
         signal = OrderGiven(at=clock.now(), order=order, via=via, order_id=order_id, reply_to=name, absent=True)

@@ -140,6 +140,7 @@ def test_a_budget_is_nearly_gone_at_nine_tenths_of_it() -> None:
     view = replace(picture(working("a")), budget_usd=10.0)
     assert [] == kinds(replace(view, spent_usd=10 * BUDGET_NEAR - 0.01))
     assert "The run has spent $9.00 of $10.00" == only(replace(view, spent_usd=9.0)).text
+    assert "The run has spent $0.03 of $0.0010" == only(replace(view, spent_usd=0.03, budget_usd=0.001)).text
 
 
 def layer(lead: str, *, spent: float, pool: str | None = None) -> LayerView:

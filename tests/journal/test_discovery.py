@@ -171,8 +171,14 @@ def test_a_run_whose_dispatcher_is_dead_is_interrupted_however_fresh_its_files(r
     )
 
 
-def test_a_run_that_died_before_its_first_fact_is_interrupted(run: RunDir, base: Path) -> None:
-    assert "interrupted" == only(base).state
+@pytest.mark.parametrize("journal", [True, False])
+def test_a_run_that_died_before_its_first_fact_never_began(run: RunDir, base: Path, *, journal: bool) -> None:
+    write_journal(run)
+    if not journal:
+        run.journal.unlink()
+        run.lock.touch()
+
+    assert "unbegun" == only(base).state
 
 
 def test_a_run_that_ended_and_lost_its_summary_only_is_complete(run: RunDir, base: Path) -> None:
@@ -201,7 +207,7 @@ def test_a_run_that_may_not_be_looked_at_hides_no_other(run: RunDir, base: Path)
 
     states = {entry.run_id: entry.state for entry in discover(base, now=NOW, runtime_dir="")}
 
-    assert {"another": "unverifiable", run.run_id: "interrupted"} == states
+    assert {"another": "unverifiable", run.run_id: "unbegun"} == states
 
 
 # --- states of a run of 0.9 ------------------------------------------------------------------------------------------

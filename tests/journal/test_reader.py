@@ -133,6 +133,18 @@ def test_a_file_that_is_no_journal_of_ours_is_refused(path: Path, content: bytes
         seqs(path)
 
 
+def test_a_damaged_header_says_how_the_facts_behind_it_can_be_read(path: Path) -> None:
+    flipped = HEADER[:5] + bytes([HEADER[5] ^ 1]) + HEADER[6:]
+    path.write_bytes(flipped + line(1) + line(2))
+
+    with pytest.raises(WorldError, match=":1: the journal's header is damaged") as damage:
+        seqs(path)
+
+    assert "neither be shown nor resumed" in str(damage.value)
+    assert "put line 1 back from a copy" in damage.value.hint
+    assert f"`tail -n +2 {path} | jq -c .` tells what happened" in damage.value.hint
+
+
 @pytest.mark.parametrize("length", range(len(HEADER)))
 def test_a_run_that_died_while_its_journal_was_born_has_an_empty_story(path: Path, length: int) -> None:
     path.write_bytes(HEADER[:length])

@@ -10,7 +10,7 @@ import pytest
 
 from pitboss.errors import OperatorError, WorldError
 from pitboss.journal.disk import DISK
-from pitboss.journal.rundir import RunDir, runs_base
+from pitboss.journal.rundir import RunDir, runs_base, typed
 
 RUN_ID = "019b76da-a800-7abc-8def-0123456789ab"
 
@@ -125,3 +125,14 @@ def test_without_a_data_home_runs_are_under_the_home(tmp_path: Path) -> None:
 
 def test_without_any_home_runs_are_where_we_stand() -> None:
     assert Path.cwd() / "pitboss-runs" == runs_base({}, "")
+
+
+def test_a_command_names_the_folder_of_runs_only_where_it_is_not_the_usual_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PITBOSS_RUNS_DIR", str(tmp_path / "usual"))
+    usual, other = RunDir(tmp_path / "usual" / "r1"), RunDir(tmp_path / "my runs" / "r1")
+
+    assert "pitboss resume r1" == usual.typed("resume")
+    assert f"pitboss budget r1 USD --run-dir '{tmp_path}/my runs'" == other.typed("budget", "USD")
+    assert "./pitboss list" == typed(tmp_path / "usual", "list", program="./pitboss")

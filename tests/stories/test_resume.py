@@ -364,7 +364,8 @@ def test_a_run_whose_journal_takes_no_more_drains_and_a_resume_ends_it(pit: Pit)
     ended = pit.finish(process)
 
     assert (1, True) == (ended.code, "journal.jsonl" in ended.err)
-    assert f"hint: when that is mended, `pitboss resume {pit.run.path.name}` goes on" in ended.err
+    again = f"pitboss resume {pit.run.path.name} --run-dir {pit.runs}"
+    assert f"hint: when that is mended, `{again}` goes on with the run" in ended.err
     assert "Traceback" not in ended.err
     assert [] == pit.with_cookie()
     settled = [str(fact["actor"]) for fact in pit.run.told("ActorSettled")]

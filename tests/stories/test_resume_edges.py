@@ -1,5 +1,7 @@
 """Resumes that hardly can be, and those that must not be: files gone, a copy, no money left."""
 
+import shutil
+
 import pytest
 
 from stories.test_resume import CUT_OFF, cut_off, resume
@@ -35,6 +37,29 @@ def test_a_copy_is_refused_and_leaves_the_original_alone(pit: Pit) -> None:
     assert 2 == refused.code
     assert f"was begun in {pit.run.path}" in refused.err
     assert 0 == pit.finish(process).code
+
+
+def test_of_a_worktree_that_could_not_be_made_again_only_the_branch_is_named(pit: Pit) -> None:
+    gate = pit.place / "never"
+    process = pit.dispatching(pit.manifest({"a": [until_exists(gate)]}))
+    pit.until(lambda run: run.told("ToolUsed", "a"))
+    process.kill()
+    process.communicate()
+    tree = pit.run.path / "worktrees" / "a"
+    pit.until(lambda _: not pit.with_cookie())
+    branch = pit.git("branch", "--show-current", cwd=tree)
+    shutil.rmtree(tree)
+    pit.git("worktree", "prune")
+    pit.git("worktree", "add", "-q", str(pit.place / "mine"), branch)
+
+    ended = resume(pit)
+    shown = pit.pitboss("status", "--run-dir", str(pit.runs)).out
+
+    assert "SpawnFailed" == pit.run.record("a")["status"], ended.err
+    for told in (ended.err, shown):
+        assert f"  a: branch {branch}\n" in told
+        assert str(tree) not in told.partition("Where the work is:")[2]
+    assert "its worktree was deleted by hand" in pit.pitboss("restore", "latest", "a", "--run-dir", str(pit.runs)).err
 
 
 def test_a_run_whose_money_is_spent_goes_on_when_it_is_given_more(pit: Pit) -> None:

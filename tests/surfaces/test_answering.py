@@ -178,6 +178,7 @@ def test_a_refusal_as_json_has_an_error_and_its_code(runs: Path) -> None:
     told = json.loads(result.stdout)
     assert (1, "approve", "conflict", False) == (result.exit_code, told["op"], told["code"], told["changed"])
     assert "answered already" in told["error"]
+    assert told["order_id"]
 
 
 def test_in_a_run_that_has_ended_nothing_is_answered(runs: Path) -> None:

@@ -104,6 +104,14 @@ def test_a_request_is_told_when_it_is_asked_and_when_it_is_answered() -> None:
     assert ("approval", "! a asks for approval: push to main (1m)", "req-1") == (asked.kind, asked.text, asked.about)
     assert asked.command.endswith(f"approve {RUN[:13]} req-1")
     assert ("answered", "a", "req-1") == (answered.kind, answered.name, answered.about)
+    assert "its request was answered" == answered.text
+
+
+def test_a_request_whose_asker_has_ended_was_not_answered() -> None:
+    asks = replace(picture(working("a")), approvals=(asking("a"),))
+    lines = told(asks, picture(settled("a", Status.CANCELLED)))
+    closed = next(one for one in lines if one.about == "req-1")
+    assert "has ended, and nobody waits for an answer to its request any more" == closed.text
 
 
 def test_a_silence_is_told_and_its_end_too_but_not_if_it_was_the_end() -> None:

@@ -135,7 +135,9 @@ def test_both_spellings_of_the_folder_of_runs_are_understood(base: Path, spellin
 def test_an_unknown_run_is_one_sentence_and_exit_code_one(base: Path) -> None:
     result = run("status", "zzz", "--run-dir", str(base))
     assert 1 == result.exit_code
-    assert f"pitboss: no run found matching prefix 'zzz' in {base}; see: pitboss list\n" == result.stderr
+    assert (
+        f"pitboss: no run found matching prefix 'zzz' in {base}; see: pitboss list --run-dir {base}\n" == result.stderr
+    )
 
 
 def test_status_as_json_is_an_array_of_records(base: Path) -> None:

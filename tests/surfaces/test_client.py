@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pitboss.errors import OperatorError, RunNotFound, WorldError
 from pitboss.journal.lock import RunLock
 from pitboss.journal.rundir import RunDir
 from pitboss.model import facts as f
 from pitboss.model.run import ActorId, Phase
-from pitboss.surfaces import client
+from pitboss.surfaces import client, render
 from support.pictures import RUN, START, append, begun, done, opened, write_run
 
 OLD = "0197d000-aaaa-7bbb-8ccc-ddddeeeeffff"
@@ -52,6 +53,22 @@ def test_a_run_that_ended_is_complete(tmp_path: Path) -> None:
 
     assert "complete" == run.state
     assert 0 == run.view.exit_code
+
+
+def test_a_worktree_that_was_deleted_by_hand_is_not_named(tmp_path: Path) -> None:
+    begun_in = [
+        replace(fact, path=str(tmp_path / name)) if isinstance(fact, f.WorktreeMade) else fact
+        for name in ("a", "b")
+        for fact in begun(name)
+    ]
+    write_run(tmp_path / "runs", [opened(tmp_path / "runs", "a", "b"), *begun_in])
+    (tmp_path / "a").mkdir()
+
+    view = client.open_run(tmp_path / "runs", RUN).view
+    told = "\n".join(render.status_lines(view, state="interrupted", now=START))
+
+    assert [("a", str(tmp_path / "a")), ("b", None)] == [(actor.branch, actor.worktree) for actor in view.actors[:2]]
+    assert f"  a: branch a, worktree {tmp_path}/a\n  b: branch b\n" in told
 
 
 def test_an_unknown_run_is_an_error_of_the_operator(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_an_approval_that_waits_is_said_below_the_header() -> None:
 
 def test_of_many_needs_three_are_said_and_the_others_counted() -> None:
     lines = drawn(replace(picture(working("a")), approvals=tuple(asked("a", n) for n in range(9))), 80)
-    assert "! and 6 more need you: see `pitboss status`" == lines[4]
+    assert "! and 6 more need you: see `pitboss status 019ab000-1111 --run-dir /runs`" == lines[4]
 
 
 def test_a_budget_that_is_nearly_spent_is_said_below_the_header() -> None:

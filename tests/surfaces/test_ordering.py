@@ -22,6 +22,8 @@ from pitboss.journal.rundir import RunDir
 from pitboss.model import facts as f
 from pitboss.model import order_facts as of
 from pitboss.model import tree_facts as t
+from pitboss.model.approval_facts import ApprovalRequested
+from pitboss.model.approvals import Approval, Pending
 from pitboss.model.run import ActorId, Certificate, Policy, Rule, Status
 from pitboss.surfaces import awaiting, outcomes
 from pitboss.surfaces.cli import cli
@@ -306,6 +308,8 @@ def test_the_wrong_state_comes_with_what_to_do_first(runs: Path) -> None:
         (("budget", "latest", "nan"), "nan is not an amount"),
         (("limits", "latest", "--budget", "inf", "--workers", "2"), "inf is not an amount"),
         (("budget", "latest", "a", "b", "3"), "at most one actor"),
+        (("budget", "latest", "5", "--jsn"), "No such option '--jsn'. Did you mean '--json'?"),
+        (("budget", "latest", "-x", "5"), "No such option '-x'"),
         (("policy", "latest", "--edit", "--set", "x"), "exclude each other"),
         (("policy", "latest", "--if-version", "1"), "belongs to --set"),
     ],
@@ -316,6 +320,14 @@ def test_what_makes_no_sense_is_a_usage_error(runs: Path, words: tuple[str, ...]
         result = run(runs, *words)
     assert 2 == result.exit_code
     assert says in result.stderr
+
+
+@pytest.mark.parametrize("words", [("budget", "latest", "-5"), ("budget", "latest", "a", "-0.5")])
+def test_an_amount_below_zero_is_sent_for_the_run_to_refuse(runs: Path, words: tuple[str, ...]) -> None:
+    refused: Json = {"event": "op_failed", "error": "a budget is at least $0", "code": "invalid_arg"}
+    order, result = told(runs, refused, *words)
+    assert float(words[-1]) == order["budget_usd"]
+    assert (1, "pitboss: a budget is at least $0\n") == (result.exit_code, result.stderr)
 
 
 # --- waiting ----------------------------------------------------------------------------------------------------------
@@ -499,6 +511,42 @@ def test_a_dispatcher_without_a_socket_is_told_as_what_it_is(runs: Path, monkeyp
     assert (1, "unavailable") == (result.exit_code, shape["code"])
     assert "cannot be reached through a socket" in shape["error"]
     assert "resume" in shape["hint"]
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+def asks(actor: ActorId) -> ApprovalRequested:
+    approval = Approval(
+        request_id="req-1",
+        kind="action",
+        actor=actor,
+        path=(ActorId("coordinator"), actor),
+        role="worker",
+        category="other",
+        summary=f"stop {actor}",
+        asked_at=START + 8,
+        expires_at=None,
+        why="",
+    )
+    pending = Pending(attempt=1, hook_id="h")
+    return ApprovalRequested(at=START + 8, actor=actor, attempt=1, approval=approval, pending=pending)
+
+
+def test_whoever_is_frozen_hears_an_answer_when_it_goes_on(runs: Path) -> None:
+    frozen = t.ActorFrozen(at=START + 9, actor=A, attempt=1, by="operator")
+    write_run(runs, [opened(runs, "a"), *begun("a"), asks(A), frozen])
+    _, result = told(runs, {"changed": True}, "approve", "latest", "req-1")
+    hears = f"a is frozen and hears it when it is let go on, with: pitboss continue {RUN[:13]} a --run-dir {runs}"
+    assert f"approved req-1: {hears}\n" == result.output
+
+
+def test_who_asks_is_listed_by_label(runs: Path) -> None:
+    write_run(runs, [*grown(runs), asks(CART)])
+    listed = run(runs, "approvals", "list").output
+    assert "coordinator→cart (worker)" in listed
+    assert "stop cart" in listed
+    assert CART not in listed
 
 
 # --- trees ------------------------------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def test_a_run_that_was_cut_off_is_found_and_without_remove_only_named(tmp_path:
     run = interrupted(tmp_path)
     (found,) = see(tmp_path).found
     assert ("none", "interrupted") == (found.action, found.entry.state)
-    assert f"resume {RUN}" in found.why
+    assert f"`pitboss resume {RUN} --run-dir {tmp_path}` goes on with it" in found.why
     before = sorted(run.path.rglob("*"))
     assert carry_out(found, Tidier(), time.time()).ok
     assert before == sorted(run.path.rglob("*"))

@@ -51,7 +51,20 @@ def test_tokens_are_exact_where_there_is_room() -> None:
 
 
 @pytest.mark.parametrize(
-    ("usd", "text"), [(None, "—"), (0, "$0.00"), (0.0042, "$0.0042"), (0.126, "$0.13"), (12, "$12.00")]
+    ("usd", "text"),
+    [
+        (None, "—"),
+        (0, "$0.00"),
+        (0.1 + 0.2 - 0.3, "$0.00"),
+        (0.000031, "$0.000031"),
+        (0.00042, "$0.00042"),
+        (0.0042, "$0.0042"),
+        (0.01, "$0.01"),
+        (0.05, "$0.05"),
+        (0.126, "$0.13"),
+        (1, "$1.00"),
+        (12, "$12.00"),
+    ],
 )
 def test_money_shows_cents_and_less_only_below_one(usd: float | None, text: str) -> None:
     assert text == words.money(usd)

@@ -27,6 +27,7 @@ from pitboss.journal.legacy import Legacy, read_legacy
 from pitboss.journal.log import write_whole
 from pitboss.journal.rundir import RunDir
 from pitboss.model import facts as f
+from pitboss.model.money import dollars
 from pitboss.model.records import TaskRecord
 from pitboss.model.run import ActorId, Status
 from pitboss.wire.resolved import Resolved, ResolvedLead
@@ -127,8 +128,8 @@ def _require_money(run: RunDir, state: RunState) -> None:
     money = ledger.account(state, lead.spec.id)
     if money.budget is not None and money.spent >= money.budget:
         raise OperatorError(
-            f"run {run.run_id} cannot be resumed: it has spent ${money.spent:.2f} of its budget of "
-            f"${money.budget:.2f}; Pitboss 0.9 did not count what the lead itself spends",
+            f"run {run.run_id} cannot be resumed: it has spent {dollars(money.spent)} of its budget of "
+            f"{dollars(money.budget)}; Pitboss 0.9 did not count what the lead itself spends",
             hint=f"raise budget_usd in {run.resolved}",
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 from pitboss.model.approvals import Kind
+from pitboss.model.money import dollars
 from pitboss.model.run import ActorId, Frozen, Phase, Status
 from pitboss.model.views import ActorView, ApprovalView, LayerView, RunView
 
@@ -232,7 +233,7 @@ def _is_near(spent: float, budget: float | None) -> bool:
 
 
 def _share(spent: float, budget: float | None) -> str:
-    return f"${spent:.2f} of ${budget or 0.0:.2f}"
+    return f"{dollars(spent)} of {dollars(budget or 0.0)}"
 
 
 def _run_wide(view: RunView, now: float) -> Iterator[Need]:

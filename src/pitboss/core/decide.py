@@ -29,6 +29,7 @@ from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
+from pitboss.model.money import dollars
 from pitboss.model.run import ActorId, Phase
 
 GUARDIAN_TRIES = 5
@@ -114,7 +115,7 @@ def _stop_the_overdrawn(d: Decision) -> None:
     """The hard limit: a layer that has spent all of its money is stopped, whoever leads it and everyone below."""
     for leader in ledger.overdrawn(d.state):
         money = ledger.account(d.state, leader.spec.id)
-        note = f"budget exceeded: ${money.spent:.2f} spent of ${money.budget or 0.0:.2f}"
+        note = f"budget exceeded: {dollars(money.spent)} spent of {dollars(money.budget or 0.0)}"
         for actor in [leader, *tree.below(d.state, leader.spec.id)]:
             steering.stop(d, actor.spec.id, note, "budget")
 
@@ -236,7 +237,7 @@ def _admit(d: Decision) -> None:
         d.admit(admitted.actor, admitted.allotment_usd)
     if admission.out_of_money(d.state) and not d.state.draining:
         budget = d.state.spec.budget_usd
-        d.note(f.DrainBegan(at=d.at, by=f"the run's budget of ${budget:.2f} is spent", ordered=False))
+        d.note(f.DrainBegan(at=d.at, by=f"the run's budget of {dollars(budget or 0.0)} is spent", ordered=False))
         notices.budget_spent(d)
 
 

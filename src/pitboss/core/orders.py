@@ -20,6 +20,7 @@ from pitboss.model import orders as o
 from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
 from pitboss.model.answers import Answer, RefusalCode, Refused, refused
+from pitboss.model.money import dollars
 from pitboss.model.run import Phase, Policy
 from pitboss.model.tree import Message
 
@@ -280,8 +281,10 @@ def _refuse_of_actor(d: Decision, order: o.ChangeLimits) -> Refused | None:
     more = (order.budget_usd or 0.0) - (actor.envelope.budget_usd or 0.0)
     money = ledger.account(d.state, actor.parent or "")  # it is set apart out of what its parent has
     if order.budget_usd is not None and more > 0 and not money.affords(more):
-        left = f"${money.left:.2f} is left there"
-        return refused("budget_exceeded", f"{actor.parent} cannot set ${more:.2f} more apart: {left}", **money.told())
+        left = f"{dollars(money.left or 0.0)} is left there"
+        return refused(
+            "budget_exceeded", f"{actor.parent} cannot set {dollars(more)} more apart: {left}", **money.told()
+        )
     return None
 
 

@@ -15,6 +15,7 @@ from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
+from pitboss.model.money import dollars
 from pitboss.model.run import ActorId, Certificate, Failure, Phase, Usage
 
 EXPECTED = MappingProxyType(
@@ -196,7 +197,7 @@ def after_turn(d: Decision, who: ActorId) -> None:
     if actor.phase not in {Phase.STARTING, Phase.WORKING} or actor.turn is None:
         return
     if actor.turn.is_out_of_money and admission.affords_more(d.state, actor):
-        d.begin_end(who, "share", f"the ${actor.allotment_usd or 0.0:.2f} it was started with are spent")
+        d.begin_end(who, "share", f"the {dollars(actor.allotment_usd or 0.0)} it was started with are spent")
     elif actor.inbox:
         d.say_inbox(who)
     elif not actor.background:

@@ -18,6 +18,7 @@ from pitboss.model import signals as s
 from pitboss.model import tree_facts as t
 from pitboss.model.answers import Answer, Instant, Refused, refused
 from pitboss.model.calls import SpawnSublead, SpawnWorker
+from pitboss.model.money import dollars
 from pitboss.model.run import ActorId, Phase, Role, TaskSpec
 from pitboss.model.store import Entry, Value
 from pitboss.model.tree import Envelope
@@ -106,8 +107,8 @@ def _refuse_worker(state: RunState, caller: Actor, spec: TaskSpec) -> Refused | 
 
 def _too_dear(money: ledger.Account, expected: float, prefix: str = "") -> Refused:
     message = (
-        f"{prefix}budget exceeded: ${money.spent:.2f} spent + ${money.reserved:.2f} reserved "
-        f"+ ${expected:.2f} estimated > ${money.budget or 0.0:.2f} budget"
+        f"{prefix}budget exceeded: {dollars(money.spent)} spent + {dollars(money.reserved)} reserved "
+        f"+ {dollars(expected)} estimated > {dollars(money.budget or 0.0)} budget"
     )
     return refused("budget_exceeded", message, budget=money.told())
 
@@ -204,7 +205,9 @@ def _refuse_envelope(state: RunState, caller: Actor, envelope: Envelope) -> Refu
     live = [actor for actor in subleads if actor.phase not in tree.OVER]
     budget, workers = envelope.budget_usd or 0.0, envelope.max_workers or 0
     if caps.max_sublead_budget_usd is not None and budget > caps.max_sublead_budget_usd:
-        message = f"budget_usd ${budget:.2f} exceeds per-sublead cap ${caps.max_sublead_budget_usd:.2f}; ask for less"
+        message = (
+            f"budget_usd {dollars(budget)} exceeds per-sublead cap {dollars(caps.max_sublead_budget_usd)}; ask for less"
+        )
         return refused("cap_reached", message)
     if caps.max_subleads is not None and len(live) >= caps.max_subleads:
         message = f"max_subleads cap reached: {len(live)} active (max {caps.max_subleads}); wait for one to end"

@@ -20,7 +20,7 @@ from pitboss.errors import RunNotFound, WorldError
 from pitboss.journal.disk import disk_errors
 from pitboss.journal.lock import is_held
 from pitboss.journal.reader import last_entries
-from pitboss.journal.rundir import RunDir
+from pitboss.journal.rundir import RunDir, typed
 from pitboss.model.facts import ArtifactLost, HandFailed, NewsIgnored, RunEnded
 from pitboss.model.notice_facts import NoticeRaised, NoticeSettled
 from pitboss.model.order_facts import LimitsChanged, OrderTaken
@@ -35,9 +35,10 @@ __all__ = ["LATEST", "RunEntry", "State", "control_answers", "discover", "resolv
 LATEST = "latest"
 """The name that stands for the newest run."""
 
-State = Literal["complete", "aborted", "running", "stale", "interrupted", "unverifiable"]
-"""As 0.9 has them, and two of ours: ``interrupted`` is a run of ours that did not end and that nobody works on any
-more; ``unverifiable`` is one that we are not allowed to look at."""
+State = Literal["complete", "aborted", "running", "stale", "interrupted", "unbegun", "unverifiable"]
+"""As 0.9 has them, and three of ours: ``interrupted`` is a run of ours that did not end and that nobody works on any
+more; ``unbegun`` is one that was cut off before its first fact, so that there is nothing to go on with;
+``unverifiable`` is one that we are not allowed to look at."""
 
 _WHOLE_BYTES = 65_536
 """A summary up to this size is read as a whole, of a larger one only both ends."""
@@ -102,7 +103,7 @@ def resolve(base: Path, name: str) -> Path:
         WorldError: If ``base`` exists but cannot be read.
     """
     if not name:
-        raise RunNotFound("the run id must not be empty; see: pitboss list")
+        raise RunNotFound(f"the run id must not be empty; see: {typed(base, 'list')}")
     if "/" in name or "\0" in name or name in {".", ".."}:
         raise RunNotFound(f"{name!r} is not a run id but a path; name the folder of all runs with --run-dir")
     paths = _directories(base)
@@ -112,7 +113,7 @@ def resolve(base: Path, name: str) -> Path:
     matches = paths if name == LATEST else [path for path in paths if path.name.startswith(name)]
     if not matches:
         what = "yet" if name == LATEST else f"matching prefix {name!r}"
-        raise RunNotFound(f"no run found {what} in {base}; see: pitboss list")
+        raise RunNotFound(f"no run found {what} in {base}; see: {typed(base, 'list')}")
     matches.sort(key=lambda path: (_started_at(path), path.name), reverse=True)
     if len(matches) > 1 and name != LATEST:
         raise RunNotFound(_ambiguous(name, matches))
@@ -212,9 +213,9 @@ def _is_ours(run: RunDir) -> bool:
 
 def _dead_state(run: RunDir) -> State:
     """Nobody works on it: it was cut short, unless only its summary is missing."""
-    if not run.journal.exists():
-        return "interrupted"
-    facts = (entry.fact for entry in last_entries(run.journal))
+    facts = [entry.fact for entry in last_entries(run.journal)] if run.journal.exists() else []
+    if not facts:
+        return "unbegun"
     last = next((fact for fact in facts if not isinstance(fact, _AFTERWORDS)), None)
     return "complete" if isinstance(last, RunEnded) else "interrupted"
 

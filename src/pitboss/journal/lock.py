@@ -6,7 +6,6 @@ The file stays for good; what counts is the lock on it, never the file or the pi
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 from pathlib import Path
@@ -71,6 +70,8 @@ class RunLock:
             RunBusy: If another dispatcher is at work on this run.
             WorldError: If the file cannot be opened or written.
         """
+        import asyncio  # here: whoever only asks who holds a lock is to start fast
+
         for _ in range(10):
             try:
                 return cls.acquire(path)

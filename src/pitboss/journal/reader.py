@@ -8,6 +8,7 @@ Free of asyncio, so that ``status`` and ``list`` start fast. Used by the surface
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -129,11 +130,22 @@ class Replay(Iterator[Entry]):
         # Without a newline it is the end of the file as it was a moment ago, and may grow under our eyes:
         # what follows by now is the rest of this very line, so looking further would only mislead.
         if line.endswith(b"\n"):
+            goes_on = any(is_whole(later) for later in file)
             if self._line == 0:
-                raise self._damage("this is not the header of a Pitboss journal")
-            if any(is_whole(later) for later in file):
+                raise self._beheaded() if goes_on else self._damage("this is not the header of a Pitboss journal")
+            if goes_on:
                 raise self._damage("the line is damaged (its checksum is wrong)")
         self.torn = Torn(self._line + 1, self.end)
+
+    def _beheaded(self) -> WorldError:
+        """The first line is damaged: what it says of the others cannot be relied on, and nothing goes on from there."""
+        facts = f"`tail -n +2 {shlex.quote(str(self.path))} | jq -c .`"
+        return WorldError(
+            f"{self.path}:1: the journal's header is damaged (its checksum is wrong), so the run can neither be shown "
+            "nor resumed; the facts behind it are still there",
+            hint=f"put line 1 back from a copy of the file; without one, {facts} tells what happened and where the "
+            "branches and worktrees are, which are as the run left them",
+        )
 
     def _damage(self, what: str) -> WorldError:
         if not self.seq:

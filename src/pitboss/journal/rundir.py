@@ -7,13 +7,14 @@ Names and permissions only; what the files say is in ``wire.artifacts`` and ``jo
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from pitboss.errors import OperatorError
 from pitboss.journal.disk import DISK, Disk, disk_errors
 
-__all__ = ["RunDir", "runs_base"]
+__all__ = ["RunDir", "runs_base", "typed"]
 
 
 class RunDir:
@@ -23,6 +24,10 @@ class RunDir:
         self.path = path
         self.disk = disk
         """What everything in it is written with that must not be lost."""
+
+    def typed(self, verb: str, *more: str, program: str = "pitboss") -> str:
+        """A command about this run as it is typed here; see the function ``typed``."""
+        return typed(self.path.parent, verb, self.run_id, *more, program=program)
 
     @classmethod
     def create(
@@ -213,6 +218,19 @@ def runs_base(environ: Mapping[str, str], home: str, override: str | None = None
         places.append(Path(home, ".local", "share", "pitboss", "runs"))
     places.append(Path("pitboss-runs"))
     return next((place for place in places[:-1] if place.is_dir()), places[0]).absolute()
+
+
+def typed(base: Path, *words: str, program: str = "pitboss") -> str:
+    """A command as it is typed here: it names the folder of all runs where it would not be found without.
+
+    Args:
+        base: The folder of all runs that it is about.
+        words: The command's own words.
+        program: How we are called, as a shell has it.
+    """
+    usual = runs_base(os.environ, os.environ.get("HOME", ""))
+    more = [] if base.absolute() == usual else ["--run-dir", str(base)]
+    return f"{program} {shlex.join([*words, *more])}"
 
 
 def _absolute(path: str, home: str) -> Path:

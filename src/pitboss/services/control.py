@@ -15,7 +15,7 @@ from pitboss.core.state import Asked, RunState
 from pitboss.drivers.peer import Peer, cookies_of, peer_of
 from pitboss.engine.ids import mint_session_id
 from pitboss.errors import WorldError
-from pitboss.journal.rundir import RunDir
+from pitboss.journal.rundir import RunDir, typed
 from pitboss.model.answers import Answer, Refused, refused
 from pitboss.model.effects import AnswerOrder, Emit
 from pitboss.model.orders import AnyOrder
@@ -127,9 +127,10 @@ class Control:
         try:
             place = claim(self.run, self._runtime_dir, self._temp)
         except WorldError as problem:
+            waiting = typed(self.run.path.parent, "approvals", "list", self.run.run_id)
             self._on_warning(
                 f"operators cannot reach this run while it is at work: no socket could be had ({problem}). To answer "
-                f"an approval, stop the run, use `pitboss approvals`, then `pitboss resume {self.run.run_id}`"
+                f"an approval, stop the run, use `{waiting}`, then `{self.run.typed('resume')}`"
             )
             return None
         try:

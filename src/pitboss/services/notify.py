@@ -40,4 +40,4 @@ def name_the_untold(run: RunDir, state: RunState, warn: Callable[[str], None]) -
         unmark(run)
     for sink in dict.fromkeys(sink for _, sink in state.outbox.due):
         what = ", ".join(key.partition(":")[2] for key, other in state.outbox.due if other == sink)
-        warn(f"not delivered to {sink}: {what}; see `pitboss notify {run.run_id}`")
+        warn(f"not delivered to {sink}: {what}; see `{run.typed('notify')}`")

@@ -50,14 +50,14 @@ def allowance_lines(run: RunSpec) -> Iterator[str]:
         yield from (f"  task '{task.id}'{_session(task)}" for task in run.tasks)
     else:
         yield from _tree_lines(run.tree)
-    yield f"envelope: {_money(bound.usd)} ({bound.reason})"
+    yield f"envelope: {words.money(bound.usd)} ({bound.reason})"
 
 
 def _tree_lines(tree: TreeSpec) -> Iterator[str]:
     defaults = tree.sublead_defaults
     yield f"lead '{tree.lead.id}'{_session(tree.lead)}"
     yield (
-        f"  workers: max={_count(tree.max_workers)} budget={_money(tree.budget_usd)} "
+        f"  workers: max={_count(tree.max_workers)} budget={words.money(tree.budget_usd)} "
         f"lead_timeout={_secs(tree.lead_timeout_secs)}"
     )
     if not tree.allow_subleads:
@@ -66,12 +66,13 @@ def _tree_lines(tree: TreeSpec) -> Iterator[str]:
     cap = f"max={_count(tree.max_subleads)} total_workers_cap={_count(tree.max_total_workers)}"
     yield f"  subleads: enabled {cap}, paid from the lead's budget"
     if tree.max_sublead_budget_usd is not None:
-        yield f"    each at most {_money(tree.max_sublead_budget_usd)}"
+        yield f"    each at most {words.money(tree.max_sublead_budget_usd)}"
     if defaults.budget_usd is None and defaults.max_workers is None and defaults.read_down:
         yield "    [sublead_defaults] shares the lead's budget and workers (read_down)"
     else:
         yield (
-            f"    [sublead_defaults] budget={_money(defaults.budget_usd)} max_workers={_count(defaults.max_workers)} "
+            f"    [sublead_defaults] budget={words.money(defaults.budget_usd)} "
+            f"max_workers={_count(defaults.max_workers)} "
             f"lead_timeout={_secs(defaults.lead_timeout_secs)} read_down={str(defaults.read_down).lower()}"
         )
 
@@ -83,10 +84,10 @@ def _session(task: TaskSpec) -> str:
 def gate_line(bound: Bound, limit: float) -> str:
     """The verdict of ``--check``."""
     if bound.usd is None:
-        return f"FAIL: {bound.reason}; {_money(limit)} was asked for at most"
+        return f"FAIL: {bound.reason}; {words.money(limit)} was asked for at most"
     verb = "PASS" if bound.passes(limit) else "FAIL"
     sign = "<=" if bound.passes(limit) else ">"
-    return f"{verb}: {_money(bound.usd)} {sign} {_money(limit)} ({bound.reason})"
+    return f"{verb}: {words.money(bound.usd)} {sign} {words.money(limit)} ({bound.reason})"
 
 
 def allowance_json(run: RunSpec, limit: float | None) -> str:
@@ -109,10 +110,6 @@ def allowance_json(run: RunSpec, limit: float | None) -> str:
 
 def _told(task: TaskSpec) -> dict[str, object]:
     return {"id": task.id, "model": task.model, "effort": task.effort, "timeout_secs": task.timeout_secs}
-
-
-def _money(usd: float | None) -> str:
-    return words.NOTHING if usd is None else f"${usd:.2f}"
 
 
 def _count(number: int | None) -> str:

@@ -5,13 +5,14 @@ What agents wrote is cleaned before it is printed. Called by ``commands``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from pitboss.core.policy import actor_path
 from pitboss.errors import OperatorError
 from pitboss.model.approvals import CALLER_ENDED, Approval, Proposal
+from pitboss.model.run import ActorId
 from pitboss.surfaces import words
 from pitboss.surfaces.client import Run
 from pitboss.surfaces.notice import command, waiting
@@ -45,7 +46,7 @@ def list_lines(run: Run, *, now: float, runs_dir: str | None = None) -> Iterator
         yield f"No approvals wait in run {run.path.name}.{ended}"
         return
     for asked in found:
-        yield from _request_lines(asked, now)
+        yield from _request_lines(asked, run.view.names, now)
         yield ""
     if run.state != "running":
         yield "No dispatcher is at work on this run: an answer is kept, and given when the run is resumed."
@@ -53,12 +54,12 @@ def list_lines(run: Run, *, now: float, runs_dir: str | None = None) -> Iterator
     yield f"         or: {command('reject', run.path.name, runs_dir, 'REQUEST', '--reason', 'TEXT')}"
 
 
-def _request_lines(asked: Approval, now: float) -> Iterator[str]:
+def _request_lines(asked: Approval, names: Mapping[ActorId, str], now: float) -> Iterator[str]:
     yield f"{asked.request_id}  {_HEADS[asked.kind]}"
     facts = {
-        "who": f"{actor_path(asked.path)} ({asked.role})",
+        "who": f"{actor_path(tuple(ActorId(names.get(one, one)) for one in asked.path))} ({asked.role})",
         "age": f"{words.age(max(0.0, now - asked.asked_at))}, {_time_left(asked, now)}",
-        "what": asked.summary,
+        "what": words.renamed(asked.summary, names),
         "tool": " ".join(filter(None, [asked.tool_name, asked.tool_input])),
         "cost": "" if asked.cost_usd is None else f"{words.money(asked.cost_usd)}, by its own estimate",
         "why": asked.why or "default_approval_policy asks you",
@@ -103,10 +104,13 @@ def find_request(run: Run, name: str) -> str:
     open_ = [key for key in found if run.asked[key].ruling is None]
     matches = exact or open_ or found
     if len(matches) > 1:
-        raise OperatorError(f"{len(matches)} requests of run {run.path.name} begin with {name!r}: {', '.join(matches)}")
+        listed = ", ".join(matches)
+        raise OperatorError(
+            f"{len(matches)} requests of run {run.path.name} begin with {name!r}: {listed}", code="not_found"
+        )
     if not matches:
         there = ", ".join(asked.request_id for asked in waiting(run)) or "nothing"
-        raise OperatorError(f"no request {name!r} in run {run.path.name}; these wait: {there}")
+        raise OperatorError(f"no request {name!r} in run {run.path.name}; these wait: {there}", code="not_found")
     return matches[0]
 
 

@@ -100,6 +100,9 @@ def cut_off(view: RunView, now: float, runs_dir: str | None = None) -> Change:
     """The dispatcher of a run that was being watched is gone."""
     text = "the dispatcher is gone and did not finish the run"
     command = notice.typed(view, runs_dir, "resume")
+    if not view.cursor:  # not one fact was written
+        text = "the dispatcher is gone before it began anything"
+        command = f"{words.again(view)}{notice.base(runs_dir)}"
     return Change(at=now, kind="cut_off", text=f"{text}: {command}", command=command)
 
 
@@ -195,6 +198,8 @@ def _eased(need: Need, view: RunView, now: float) -> Iterator[Change]:
     if need.kind not in _EASED or (need.actor in over and need.kind != "approval"):
         return
     kind, text = _EASED[need.kind]
+    if need.actor in over:
+        text = "has ended, and nobody waits for an answer to its request any more"
     name = view.names.get(need.actor, need.actor) if need.actor else RUN
     yield Change(at=now, kind=kind, actor=need.actor, name=name, text=text, about=need.about * (kind == "answered"))
 

@@ -1,8 +1,7 @@
 """The front door: the program, its version, and which commands there are.
 
 What the commands do is in ``commands``. Everything heavy is imported by the command that needs it: ``status`` loads
-neither the engine nor the manifest, and ``--version`` hardly anything. Called by the console script ``pitboss`` and by
-``python -m pitboss``.
+neither the engine nor the manifest, and ``--version`` hardly anything. Called by ``__main__``.
 
 Exit codes: 0 done; 1 a task did not succeed, an order was refused, or the world failed us; 2 the operator can put it
 right; 130 an operator ended it; 70 a bug of ours.
@@ -21,7 +20,7 @@ __all__ = ["cli", "main"]
 
 
 def main() -> None:
-    """The console script."""
+    """Run the command that was asked for."""
     occupy_standard_descriptors()
     cli(prog_name="pitboss")
 

@@ -26,7 +26,7 @@ from pitboss.journal.rundir import RunDir, runs_base
 from pitboss.model.run import ActorId, Phase
 from pitboss.model.views import RunView
 from pitboss.surfaces import notice, words
-from pitboss.surfaces.found import Journal, Run
+from pitboss.surfaces.found import Journal, Run, as_it_is
 from pitboss.wire.artifacts import encode_tasks
 from pitboss.wire.scalars import to_timestamp
 
@@ -109,7 +109,7 @@ class RunClient:
         return Run(
             path=self.path,
             state=_state(view, held=held),
-            view=view,
+            view=as_it_is(view),
             records=tuple(task_record(state, actor) for actor in state.order),
             asked=state.approvals,
         )
@@ -138,7 +138,7 @@ class RunClient:
         Raises:
             WorldError: What is there cannot be read.
         """
-        if self._run.journal.exists() or self._run.lock.exists():
+        if view.cursor:  # the first fact was there
             return _state(view, held=is_held(self._run.lock) is not None)
         return _old_run(self.path).state
 
@@ -256,9 +256,11 @@ def find_actor(run: Run, name: str) -> ActorId:
     if matches:
         how = "are called" if matches[0].label == name else "begin with"
         listed = _listed([actor.id for actor in matches])
-        raise OperatorError(f"{len(matches)} {noun} of run {run.path.name} {how} {name!r}: {listed}")
+        raise OperatorError(f"{len(matches)} {noun} of run {run.path.name} {how} {name!r}: {listed}", code="not_found")
     there = _listed([words.full_name(actor) for actor in known]) or "nothing is recorded of any yet"
-    raise OperatorError(f"no {noun.removesuffix('s')} {name!r} in run {run.path.name}; there are: {there}")
+    raise OperatorError(
+        f"no {noun.removesuffix('s')} {name!r} in run {run.path.name}; there are: {there}", code="not_found"
+    )
 
 
 def _listed(names: list[str]) -> str:

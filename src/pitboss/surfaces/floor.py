@@ -7,11 +7,13 @@ A pure function from a view, a size and a time to styled text, so that the pictu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from pitboss.core.attention import attention
+from pitboss.journal.rundir import typed
 from pitboss.model.run import ActorId, Phase, Status
 from pitboss.model.views import ActorView, LayerView, RunView
 from pitboss.surfaces import notice, words
@@ -119,7 +121,12 @@ def _needs(view: RunView, now: float) -> Iterator[str]:
     needs = [need for need in attention(view, now) if need.kind in {"approval", "budget", "unwritten"}]
     yield from (f"! {notice.need_line(need, view, now=now)}" for need in needs[:_MOST_NEEDS])
     if len(needs) > _MOST_NEEDS:
-        yield f"! and {len(needs) - _MOST_NEEDS} more need you: see `pitboss status`"
+        yield f"! and {len(needs) - _MOST_NEEDS} more need you: see `{_status(view)}`"
+
+
+def _status(view: RunView) -> str:
+    folder = Path(view.run_dir).parent
+    return typed(folder, "status", words.short_id(view.run_id), program=words.program())
 
 
 # --- the actors -----------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from pitboss.core.state import Asked, RunState, evolve
 from pitboss.core.views import Views
 from pitboss.journal.discovery import State
@@ -17,7 +19,7 @@ from pitboss.journal.rundir import RunDir
 from pitboss.model.records import TaskRecord
 from pitboss.model.views import RunView
 
-__all__ = ["Journal", "Run"]
+__all__ = ["Journal", "Run", "as_it_is"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,15 @@ class Run:
     """Records of a run of 0.9 that could not be read."""
     asked: Mapping[str, Asked] = field(default_factory=dict)
     """Every request for approval, by its id, in the order they were asked."""
+
+
+def as_it_is(view: RunView) -> RunView:
+    """A view in which nobody's worktree is named that is gone: of one deleted by hand no fact tells."""
+    gone = {actor.id for actor in view.actors if actor.worktree and not Path(actor.worktree).is_dir()}
+    if not gone:
+        return view
+    actors = tuple(replace(actor, worktree=None) if actor.id in gone else actor for actor in view.actors)
+    return replace(view, actors=actors)
 
 
 class Journal:

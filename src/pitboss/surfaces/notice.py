@@ -20,7 +20,18 @@ from pitboss.model.views import RunView
 from pitboss.surfaces import words
 from pitboss.surfaces.found import Run
 
-__all__ = ["command", "free_bytes", "helps", "need_line", "need_shape", "needs", "notice_lines", "typed", "waiting"]
+__all__ = [
+    "base",
+    "command",
+    "free_bytes",
+    "helps",
+    "need_line",
+    "need_shape",
+    "needs",
+    "notice_lines",
+    "typed",
+    "waiting",
+]
 
 MOST_OF_A_KIND = 5
 """So many needs of one kind are told one by one at the top of a command; the table below it has them all."""
@@ -33,6 +44,9 @@ def waiting(run: Run) -> list[Approval]:
 
 def needs(view: RunView, state: State, now: float) -> tuple[Need, ...]:
     """What of a run needs a person, most urgent first; of one of Pitboss 0.9, what its files tell."""
+    if state == "unbegun":
+        text = "The run was cut off before it began anything: it cannot go on, dispatch it again"
+        return (Need(kind="cut_off", text=text, command=("dispatch", view.manifest_path or "MANIFEST")),)
     if state not in {"running", "interrupted", "complete"}:
         return ()  # of 0.9, and nobody knows how it stands
     live = state == "running"
@@ -100,8 +114,12 @@ def typed(view: RunView, runs_dir: str | None, *parts: str) -> str:
 
 def command(verb: str, run_id: str, runs_dir: str | None, *more: str) -> str:
     """A command to type: ``list``, ``approve`` or ``reject`` for a run."""
-    base = "".join(f" {shlex.quote(part)}" for part in _base(runs_dir))
-    return " ".join([words.program(), "approvals", verb, words.short_id(run_id), *more]) + base
+    return " ".join([words.program(), "approvals", verb, words.short_id(run_id), *more]) + base(runs_dir)
+
+
+def base(runs_dir: str | None) -> str:
+    """What a command that is typed needs to find the run again, to put behind it."""
+    return "".join(f" {shlex.quote(part)}" for part in _base(runs_dir))
 
 
 def _base(runs_dir: str | None) -> list[str]:

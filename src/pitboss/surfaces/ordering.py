@@ -19,7 +19,7 @@ from pitboss.model.answers import Answer, Refused
 from pitboss.surfaces.client import Run, RunClient
 from pitboss.wire.control import LONGEST_LINE, OrderOp, encode_op, name_of
 
-__all__ = ["Leave", "Outcome", "give", "shape"]
+__all__ = ["Leave", "Outcome", "give", "shape", "with_id"]
 
 Leave: TypeAlias = Callable[[Path, OrderOp], Answer | Refused]
 """Writes an order into the journal of a run, given by its folder, that nobody is at work on."""
@@ -55,6 +55,11 @@ class Outcome(NamedTuple):
         return not self.error and self.told.get("changed") is not False
 
 
+def with_id(op: OrderOp) -> OrderOp:
+    """The order with an id of its own, unless it has one."""
+    return op if op.order_id else replace(op, order_id=str(uuid.uuid4()))
+
+
 def give(run: Run, op: OrderOp, leave: Leave) -> Outcome:
     """Give a run an order and hear what comes of it.
 
@@ -67,7 +72,7 @@ def give(run: Run, op: OrderOp, leave: Leave) -> Outcome:
         OperatorError: It is an agent that orders.
         WorldError: The dispatcher does not answer, or the journal cannot be written.
     """
-    named = op if op.order_id else replace(op, order_id=str(uuid.uuid4()))
+    named = with_id(op)
     # Looked at here: the run hangs up on a longer line, which looks as if nobody could be reached.
     if (size := len(encode_op(named))) > LONGEST_LINE:
         return Outcome(
@@ -118,6 +123,12 @@ def shape(outcome: Outcome, run: Run, more: Mapping[str, object]) -> dict[str, o
         more: How things stand now.
     """
     said = {key: value for key, value in outcome.told.items() if key != "ok"}
-    about = {"version": 1, "op": name_of(outcome.op), "run_id": run.view.run_id, "order_id": outcome.op.order_id}
+    about = {
+        "version": 1,
+        "ok": not outcome.error,
+        "op": name_of(outcome.op),
+        "run_id": run.view.run_id,
+        "order_id": outcome.op.order_id,
+    }
     about |= {"task_id": getattr(outcome.op, "task_id", None), "in_journal": outcome.in_journal and not outcome.error}
     return {**about, **said, "changed": outcome.changed, **more}

@@ -101,9 +101,8 @@ def report(outcome: Outcome, before: RunView, after: RunView, runs_dir: str | No
         case wire.CancelRun() | wire.Drain():
             return told.ended()
         case wire.Approve():
-            word, asker = "approved" if outcome.op.approved else "rejected", told.asker(outcome.op.request_id)
-            when = "hears it when the run is resumed" if outcome.in_journal else "is told"
-            return Report(f"{word} {outcome.op.request_id}: {asker} {when}")
+            word = "approved" if outcome.op.approved else "rejected"
+            return Report(f"{word} {outcome.op.request_id}: {told.asker_hears(outcome.op.request_id)}")
 
 
 def facts(outcome: Outcome, after: RunView) -> dict[str, object]:
@@ -153,11 +152,16 @@ class _Told(NamedTuple):
         """What an actor is called."""
         return words.name(_actor(self.after, actor))
 
-    def asker(self, request_id: str) -> str:
-        """Who has asked."""
-        return next(
-            (self.name(one.actor) for one in self.before.approvals if one.request_id == request_id), "its asker"
-        )
+    def asker_hears(self, request_id: str) -> str:
+        """Who has asked, and when it hears the answer."""
+        asker = next((one.actor for one in self.before.approvals if one.request_id == request_id), None)
+        name = self.name(asker) if asker is not None else "its asker"
+        if self.outcome.in_journal:
+            return f"{name} hears it when the run is resumed"
+        stands = next((actor.phase for actor in self.after.actors if actor.id == asker), None)
+        if stands in {Phase.FROZEN, Phase.PAUSED}:
+            return f"{name} is {stands} and hears it when it is let go on, with: {self.typed('continue', name)}"
+        return f"{name} is told"
 
     def typed(self, *parts: str) -> str:
         """A command about this run."""

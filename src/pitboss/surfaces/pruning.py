@@ -143,7 +143,7 @@ def _excuse(entry: RunEntry, asked: Asked) -> str:
             return "" if asked.aborted else "--include-aborted takes it up"
         case "complete":
             return "" if asked.complete else "--include-complete takes it up"
-        case "stale" | "interrupted":
+        case "stale" | "interrupted" | "unbegun":
             return ""
 
 
@@ -194,7 +194,7 @@ def _action(entry: RunEntry, run: RunDir, state: RunState, *, remove: bool) -> t
     if _is_ours(run) and state.exit_code is None:
         if state.run is None or state.run.rehearsal:
             return "none", "it cannot be resumed, --remove clears it away"
-        return "none", f"`{words.program()} resume {entry.run_id}` goes on with it, --remove clears it away"
+        return "none", f"`{run.typed('resume', program=words.program())}` goes on with it, --remove clears it away"
     return "synthesize", ""
 
 

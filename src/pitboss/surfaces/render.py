@@ -95,7 +95,7 @@ def status_lines(
 
     Args:
         view: The run.
-        state: ``running``, ``complete``, ``interrupted``, ``aborted`` or ``stale``.
+        state: ``running``, ``complete``, ``interrupted``, ``unbegun``, ``aborted`` or ``stale``.
         now: The time, for what still runs.
         width: Cells of the terminal, or ``None`` where there is none.
         runs_dir: As for ``closing_lines``.
@@ -126,6 +126,8 @@ def status_lines(
     yield from _whereabouts(view, over=over)
     if state == "interrupted" and not view.rehearsal:
         yield f"Go on with it: {words.program()} resume {words.short_id(view.run_id)}{_base(runs_dir)}"
+    if state == "unbegun":
+        yield f"There is nothing to go on with. Dispatch it again: {words.again(view)}{_base(runs_dir)}"
 
 
 def _indented(actor: ActorView) -> str:
@@ -166,6 +168,7 @@ _STATES = {
     "complete": "complete",
     "running": "running",
     "interrupted": "interrupted (its dispatcher is gone and did not finish it)",
+    "unbegun": "never began (it was cut off before anything was started)",
     "aborted": "aborted",
     "stale": "stale (nothing was heard of it for hours)",
 }

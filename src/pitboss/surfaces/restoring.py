@@ -132,7 +132,12 @@ def require(found: Sequence[Saved], origin: Origin) -> None:
     if found:
         return
     if origin.recorded is None:
-        there = f"its worktree is still there: {origin.worktree}" if origin.worktree else "it left nothing uncommitted"
+        there = "it left nothing uncommitted"
+        if origin.worktree is not None:
+            is_there = Path(origin.worktree).is_dir()
+            there = (
+                f"its worktree is still there: {origin.worktree}" if is_there else "its worktree was deleted by hand"
+            )
         raise OperatorError(f"nothing of {origin.actor} was set aside in run {origin.run_id}: {there}")
     raise WorldError(
         f"the ref {origin.recorded.ref} is gone from {origin.directory}; "

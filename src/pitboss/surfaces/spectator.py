@@ -102,7 +102,8 @@ def watch(
         last, needs = view, present
     if last is None:
         return 1
-    if not last.ended_at and all(need.kind != "cut_off" for need in needs) and seen.state_of(last) == "interrupted":
+    is_told = last.ended_at or any(need.kind == "cut_off" for need in needs)
+    if not is_told and seen.state_of(last) in {"interrupted", "unbegun"}:
         lost = changes.cut_off(last, clock(), runs_dir)
         out.line(_json(lost) if as_json else changes.change_line(lost))
     return 0 if _went_well(seen, last) else 1

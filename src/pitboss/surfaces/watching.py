@@ -14,6 +14,7 @@ from typing import TypedDict
 from pitboss.model.views import RunView
 from pitboss.surfaces import client, render, words
 from pitboss.surfaces.faults import is_quiet
+from pitboss.surfaces.found import as_it_is
 from pitboss.surfaces.outlet import Outlet, stderr, stdout
 from pitboss.surfaces.progress import Floor, Lines, Watcher, may_redraw
 
@@ -77,4 +78,5 @@ def _asked_for(view: RunView) -> str:
 def _close(view: RunView, out: Outlet, *, rows: bool) -> None:
     folder = os.path.dirname(view.run_dir)  # noqa: PTH120 - the view has text
     named = None if folder == str(client.base(None)) else folder
-    out.line("\n".join(render.closing_lines(view, width=shutil.get_terminal_size().columns, rows=rows, runs_dir=named)))
+    width, left = shutil.get_terminal_size().columns, as_it_is(view)
+    out.line("\n".join(render.closing_lines(left, width=width, rows=rows, runs_dir=named)))

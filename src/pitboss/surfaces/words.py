@@ -18,12 +18,14 @@ from types import MappingProxyType
 
 from rich.cells import cell_len, set_cell_size
 
+from pitboss.model.money import dollars
 from pitboss.model.run import ActorId, Phase, Status, Usage
 from pitboss.model.views import ActorView, LayerView, RunView
 
 __all__ = [
     "AGE_UNITS",
     "NOTHING",
+    "again",
     "age",
     "clean",
     "clock",
@@ -152,9 +154,7 @@ def compact(count: int) -> str:
 
 def money(usd: float | None) -> str:
     """Dollars: cents, or the first two significant digits below a cent."""
-    if usd is None:
-        return NOTHING
-    return f"${usd:.4f}" if 0 < usd < 0.01 else f"${usd:.2f}"
+    return NOTHING if usd is None else dollars(usd)
 
 
 def spent(view: RunView) -> str:
@@ -244,6 +244,11 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
         return set_cell_size(set_cell_size(text, width - 1).rstrip() + "…", width)
     padding = " " * (width - size)
     return padding + text if right else text + padding
+
+
+def again(view: RunView) -> str:
+    """How a run that came to nothing is dispatched once more, as it is typed."""
+    return f"{program()} dispatch {shlex.quote(clean(view.manifest_path)) if view.manifest_path else 'MANIFEST'}"
 
 
 def program() -> str:

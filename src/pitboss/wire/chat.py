@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pitboss.model.answers import Instant
+from pitboss.model.money import dollars
 from pitboss.model.notices import Notice, Severity, fill_places
 from pitboss.wire.scalars import to_plain, to_timestamp
 
@@ -92,14 +93,14 @@ def _lines(notice: Notice) -> Iterator[tuple[str, str]]:
             yield "Run", event["run_id"]
             yield "Tasks", f"{event['tasks_total'] - event['tasks_failed']} / {event['tasks_total']}"
             yield "Duration", f"{event['duration_ms'] // 1000}s"
-            yield "Cost", f"${event['spent_usd']:.2f}"
+            yield "Cost", dollars(event["spent_usd"])
             yield "Outcome", event["outcome"]
             yield "Never started", str(event["tasks_not_started"] or "")
         case "budget_exceeded" | "budget_near":
             yield "Run", event["run_id"]
             yield "Layer", event.get("layer", "")
-            yield "Spent", f"${event['spent_usd']:.2f}"
-            yield "Budget", "" if event["budget_usd"] is None else f"${event['budget_usd']:.2f}"
+            yield "Spent", dollars(event["spent_usd"])
+            yield "Budget", "" if event["budget_usd"] is None else dollars(event["budget_usd"])
         case "run_stopped":
             yield "Run", event["run_id"]
             yield "How", "everything is stopped" if event["how"] == "stop" else "nothing more is started"
@@ -122,7 +123,7 @@ def _asked(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Plan", plan.get("rationale", "")
     yield "Risks", "; ".join(plan.get("risks", ()))
     yield "Tool", event["tool_name"] or ""
-    yield "Cost", "" if event["cost_usd"] is None else f"${event['cost_usd']:.2f} by its own estimate"
+    yield "Cost", "" if event["cost_usd"] is None else f"{dollars(event['cost_usd'])} by its own estimate"
     yield "Why you", event["why"]
     yield "Until", "" if event["expires_at"] is None else f"{_when(event['expires_at'])}, {event['fallback']}"
     yield "Answer with", f"pitboss approvals approve {event['run_id']} {event['request_id']} (or reject)"
@@ -143,7 +144,7 @@ def _trouble(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Silent for", f"{event['silent_secs']:.0f}s" if "silent_secs" in event else ""
     yield "Until", _when(event["resets_at"]) if event.get("resets_at") else ""
     spent = event.get("spent_usd", event.get("cost_usd"))
-    yield "Cost", "" if spent is None else f"${spent:.2f}"
+    yield "Cost", "" if spent is None else dollars(spent)
 
 
 def _when(at: float) -> str:

@@ -57,9 +57,9 @@ def refuse(found: Run, op: OrderOp, why: str, *, runs_dir: str | None, as_json: 
     Raises:
         OperatorError: Ends the command with 1; as JSON that is told already.
     """
-    from pitboss.surfaces.ordering import Outcome
+    from pitboss.surfaces.ordering import Outcome, with_id
 
-    outcome = Outcome(op, {}, error=why, code="conflict")
+    outcome = Outcome(with_id(op), {}, error=why, code="conflict")
     _conclude(found, outcome, found.view, runs_dir=runs_dir, as_json=as_json, waited=False)
     raise OurFault("a refusal was told as a success")
 
@@ -112,5 +112,5 @@ def _print_json(found: Run, outcome: Outcome, after: RunView, told: Report) -> N
     from pitboss.surfaces import ordering, outcomes
 
     said = {"message": told.line} if told.ok else {"error": told.line, "hint": told.hint or None, "code": told.code}
-    shape = ordering.shape(outcome, found, {**outcomes.facts(outcome, after), **said})
+    shape = ordering.shape(outcome, found, {**outcomes.facts(outcome, after), **said, "ok": told.ok})
     stdout().line(msgspec.json.encode(shape).decode())

@@ -7,7 +7,6 @@ commands that look after runs.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
@@ -33,6 +32,8 @@ def notify(run: str, send: bool, is_test: bool, run_dir: str | None, as_json: bo
 
     Exit code: 0, or 1 if something that was to be sent now was not delivered.
     """
+    from pathlib import Path
+
     from pitboss.journal.discovery import resolve
     from pitboss.surfaces import client, telling
 

@@ -58,7 +58,7 @@ def limits(
     _limit(run, actor, run_dir, as_json=as_json, usd=usd, workers=workers, secs=secs)
 
 
-@click.command()
+@click.command(context_settings={"ignore_unknown_options": True})  # an amount below zero is the run's to refuse
 @run_named_argument
 @click.argument("words", metavar="[ACTOR] USD", nargs=-1, required=True, shell_complete=complete_actors)
 @runs_option
@@ -66,6 +66,7 @@ def limits(
 @voice
 def budget(run: str, words: tuple[str, ...], run_dir: str | None, as_json: bool) -> None:  # noqa: FBT001 - click
     """Raise or lower the money that a run, or a sub-lead's layer, may spend: short for `limits --budget`."""
+    _refuse_options(words)
     *actor, amount = words
     if len(actor) > 1:
         raise click.UsageError(f"too many words: {' '.join(words)}; give an amount, and before it at most one actor")
@@ -74,6 +75,26 @@ def budget(run: str, words: tuple[str, ...], run_dir: str | None, as_json: bool)
     except ValueError:
         raise click.UsageError(f"{amount!r} is not an amount in dollars") from None
     _limit(run, actor[0] if actor else None, run_dir, as_json=as_json, usd=usd)
+
+
+def _refuse_options(words: tuple[str, ...]) -> None:
+    """What begins with a dash is a number below zero, or an option that was typed wrongly."""
+    ctx = click.get_current_context()
+    for word in words:
+        if word.startswith("-") and not _is_number(word):
+            import difflib
+
+            option = word.partition("=")[0]
+            known = [name for parameter in ctx.command.get_params(ctx) for name in parameter.opts]
+            raise click.NoSuchOption(option, possibilities=difflib.get_close_matches(option, known), ctx=ctx)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _limit(

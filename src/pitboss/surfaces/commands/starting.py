@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pitboss.errors import ManifestError, OperatorError
+from pitboss.errors import ManifestError, OperatorError, Problem
 from pitboss.surfaces.commands.notifying import send_left_over
 from pitboss.surfaces.commands.options import json_option, manifest_argument, run_argument, runs_option
 from pitboss.surfaces.faults import is_quiet, manifest_trouble, voice
@@ -48,6 +48,8 @@ def validate(manifest: str, without_secrets: bool, as_json: bool) -> None:  # no
             err.line("\n".join(["validation failed:", *manifest_trouble(error)]))
         sys.exit(error.exit_code)
     except OperatorError as error:
+        if as_json:
+            out.line(_validation_json(None, ManifestError(manifest, [Problem(str(error))])))
         err.line(f"validation failed: {error}")
         sys.exit(error.exit_code)
     _warn(loaded, err)
@@ -55,22 +57,22 @@ def validate(manifest: str, without_secrets: bool, as_json: bool) -> None:  # no
 
 
 def _verdict(loaded: Loaded) -> str:
+    from pitboss.model.money import dollars
+
     if loaded.mode == "flat":
         return f"OK — {len(loaded.run.tasks)} tasks, max_parallel={loaded.run.max_parallel}"
     lead, resolved = loaded.resolved.get("lead"), loaded.resolved
     name = lead.get("id") if isinstance(lead, dict) else None
-    workers, budget = resolved.get("max_workers") or 0, resolved.get("budget_usd") or 0.0
-    return f"OK (hierarchical) — lead='{name}', max_workers={workers}, budget=${budget:.2f}"
+    workers, usd = resolved.get("max_workers") or 0, resolved.get("budget_usd")
+    budget = usd if isinstance(usd, int | float) else 0.0
+    return f"OK (hierarchical) — lead='{name}', max_workers={workers}, budget={dollars(budget)}"
 
 
 def _validation_json(loaded: Loaded | None, error: ManifestError | None) -> str:
     import msgspec
 
     problems = error.problems if error else loaded.warnings if loaded else []
-    told = [
-        {"severity": problem.severity, "line": problem.line, "column": problem.column, "message": problem.message}
-        for problem in problems
-    ]
+    told = [problem.shape() for problem in problems]
     shape: dict[str, object] = {"version": 1, "valid": loaded is not None, "problems": told}
     if loaded is not None:
         shape |= {"mode": loaded.mode, "tasks": len(loaded.run.tasks), "max_parallel": loaded.run.max_parallel}
