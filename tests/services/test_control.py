@@ -21,7 +21,7 @@ from pitboss.drivers import peer
 from pitboss.journal.rundir import RunDir
 from pitboss.model import orders as o
 from pitboss.model import signals as s
-from pitboss.services.control import MOST_CLIENTS
+from pitboss.services.control import AT_THE_DOOR, MOST_CLIENTS
 from pitboss.services.happenings import Happenings
 from pitboss.services.place import LONGEST_PATH
 from pitboss.surfaces.operator import places
@@ -274,6 +274,23 @@ async def test_those_who_say_nothing_take_nobodys_place(rundir: RunDir) -> None:
         await until(lambda: len(desk.control._clients) == len(silent))
         good = await Caller.connect(desk.path)
         assert "workers_snapshot" == (await good.ask("list_workers"))["event"]
+
+
+async def test_one_more_at_a_full_door_pushes_out_the_oldest_that_has_said_nothing(rundir: RunDir) -> None:
+    desk = Desk(rundir, a_run("a"))
+    async with desk.open():
+        first = await Caller.connect(desk.path)
+        silent = [await Caller.connect(desk.path, hello=False) for _ in range(AT_THE_DOOR - 1)]
+        await until(lambda: len(desk.control._clients) == AT_THE_DOOR)
+
+        late = await Caller.connect(desk.path)
+
+        assert "workers_snapshot" == (await late.ask("list_workers"))["event"]
+        assert "workers_snapshot" == (await first.ask("list_workers"))["event"]
+        assert await silent[0].ended()
+        silent[1].send(HELLO)
+        assert "hello" == (await silent[1].hear())["event"]
+        assert len(desk.control._clients) == AT_THE_DOOR
 
 
 async def test_two_thousand_connections_are_answered_or_closed_and_leave_nothing_behind(rundir: RunDir) -> None:

@@ -81,6 +81,8 @@ class Operator:
         self.superseded = False
         """Somebody has come who is told everything instead."""
         self.subscribed = False
+        self.has_spoken = False
+        """It has said something, so it is not pushed out for another's sake."""
         self.let_in = False
         """It has said something, and is one of those who may come in."""
         self._desk = desk
@@ -114,6 +116,7 @@ class Operator:
             line = await self._next_line()
         if line is None:
             return
+        self.has_spoken = True
         # Only now: one who is refused before it has spoken meets a closed door, and not the reason why.
         if (refusal := await self._desk.refusal(peer)) is not None:
             await self.say(events.failed("hello", refusal))
@@ -132,6 +135,10 @@ class Operator:
         finally:
             if self._alarm is not None:
                 self._alarm.cancel()
+
+    def hang_up(self) -> None:
+        """End the connection at once, whatever is under way."""
+        self._writer.transport.abort()
 
     async def say(self, line: bytes) -> None:
         """Send a line; a client that leaves too much unread for too long is given up.
