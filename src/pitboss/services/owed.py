@@ -16,7 +16,6 @@ from pitboss.core import notices
 from pitboss.core.decision import Decision
 from pitboss.core.state import RunState, rebuilt
 from pitboss.drivers.cookies import COOKIE
-from pitboss.drivers.notify import PATIENCE_SECS
 from pitboss.engine.clock import SystemClock
 from pitboss.errors import OperatorError, PitbossError, RunBusy, WorldError
 from pitboss.journal.disk import disk_errors
@@ -39,10 +38,10 @@ LEFT_OVER_SECS = 5.0
 NEWS_SECS = 24 * 3600.0
 """What is older is no news: it is only sent by hand."""
 
-TEST_SECS = 60.0
+SEND_SECS = 60.0
+"""How long sending by hand takes at most: nobody can resume the run meanwhile."""
 
-WAITING = "waiting for receivers that do not answer, or want to be asked later; Ctrl-C ends the waiting"
-"""Said if sending by hand takes longer, which it may for minutes."""
+TEST_SECS = 60.0
 
 Say = Callable[[str], None]
 
@@ -56,12 +55,13 @@ class LeftOver(NamedTuple):
     """Why its journal could not be read or written; empty if it could."""
 
 
-def send_owed(run_dir: Path, say: Say) -> list[Settled]:
+def send_owed(run_dir: Path, say: Say, *, within_secs: float = SEND_SECS) -> list[Settled]:
     """Send everything of a run that did not arrive, what was refused too.
 
     Args:
         run_dir: The run's folder.
         say: Told what a ``log`` sink is told.
+        within_secs: For all of it; what has not arrived by then is still owed.
 
     Returns:
         How each went.
@@ -77,7 +77,7 @@ def send_owed(run_dir: Path, say: Say) -> list[Settled]:
     with RunLock.acquire(run.lock):
         past, state = _state(run)
         due = [(state.outbox.notices[key], sink) for key, sink in state.outbox.due]
-        return _send(run, past, state, due, say)
+        return _send(run, past, state, due, say, within_secs)
 
 
 def send_left_over(base: Path, say: Say, *, within_secs: float = LEFT_OVER_SECS) -> list[LeftOver]:
@@ -144,7 +144,7 @@ def _send(
     state: RunState,
     due: Sequence[tuple[Notice, str]],
     say: Say,
-    within_secs: float | None = None,
+    within_secs: float,
 ) -> list[Settled]:
     """Send, and write down how it went."""
     clock, sinks = SystemClock(), {sink.id: sink for sink in state.spec.sinks} if state.run else {}
@@ -172,7 +172,7 @@ async def _tell(
     wanted: Sequence[Notify],
     clock: SystemClock,
     say: Say,
-    within_secs: float | None,
+    within_secs: float,
     reports: list[NoticeReported],
 ) -> None:
     """Send, and add to ``reports`` how each went, as soon as that is known."""
@@ -182,16 +182,10 @@ async def _tell(
         if isinstance(signal, NoticeReported):
             reports.append(signal)
 
-    if within_secs is not None:
-        await hand.finish(FinishNotices(within_secs=within_secs), report)
-    explained = asyncio.get_running_loop().call_later(PATIENCE_SECS, say, WAITING) if within_secs is None else None
-    try:
-        async with asyncio.TaskGroup() as group:
-            for effect in wanted:
-                group.create_task(hand.notify(effect, report))
-    finally:
-        if explained is not None:
-            explained.cancel()
+    await hand.finish(FinishNotices(within_secs=within_secs), report)
+    async with asyncio.TaskGroup() as group:
+        for effect in wanted:
+            group.create_task(hand.notify(effect, report))
 
 
 async def _keep(run: RunDir, past: Replay, d: Decision) -> None:

@@ -20,7 +20,7 @@ from pitboss.model.notices import Settled, Sink
 from pitboss.surfaces import words
 from pitboss.wire.scalars import to_timestamp
 
-__all__ = ["left_lines", "outbox_json", "outbox_lines", "settled_json", "settled_lines", "state_of"]
+__all__ = ["again_line", "left_lines", "outbox_json", "outbox_lines", "settled_json", "settled_lines", "state_of"]
 
 _LABELS = {
     "delivered": "delivered",
@@ -59,9 +59,12 @@ def outbox_lines(state: RunState, runs_dir: str | None = None) -> Iterator[str]:
                 subject = notice.key.partition(":")[2]
                 yield _line(words.clock(notice.at), settled, subject, sink.id)
     if owed := len(state.outbox.owed):
-        base = f" --run-dir {shlex.quote(runs_dir)}" if runs_dir else ""
-        command = f"{words.program()} notify {words.short_id(state.spec.run_id)} --send{base}"
-        yield f"{words.plural(owed, 'message')} still to be delivered: {command}"
+        yield f"{words.plural(owed, 'message')} still to be delivered: {_command(state.spec.run_id, runs_dir)}"
+
+
+def _command(run_id: str, runs_dir: str | None) -> str:
+    base = f" --run-dir {shlex.quote(runs_dir)}" if runs_dir else ""
+    return f"{words.program()} notify {words.short_id(run_id)} --send{base}"
 
 
 def _sink(sink: Sink) -> str:
@@ -111,6 +114,12 @@ def settled_lines(settled: Iterable[Settled]) -> Iterator[str]:
     """How sending went just now."""
     for one in settled:
         yield _line(words.clock(one.at), one, one.key.partition(":")[2], one.sink)
+
+
+def again_line(run_id: str, settled: Iterable[Settled], runs_dir: str | None = None) -> str:
+    """How to send again what did not arrive just now; empty if all of it did."""
+    left = sum(one.outcome != "delivered" for one in settled)
+    return f"{words.plural(left, 'message')} still owed; send again with: {_command(run_id, runs_dir)}" if left else ""
 
 
 def settled_json(settled: Iterable[Settled]) -> str:

@@ -29,7 +29,8 @@ def notify(run: str, send: bool, is_test: bool, run_dir: str | None, as_json: bo
     """Show who was told what of a run, and whom it did not reach.
 
     What is not delivered when a run ends is sent by the next dispatch, resume or prune within a day, and by --send at
-    any time. The secrets in the addresses are taken from the environment of the command that sends.
+    any time: that takes a minute at most, and what has not arrived by then is still owed and can be sent again. The
+    secrets in the addresses are taken from the environment of the command that sends.
 
     Exit code: 0, or 1 if something that was to be sent now was not delivered.
     """
@@ -60,6 +61,8 @@ def notify(run: str, send: bool, is_test: bool, run_dir: str | None, as_json: bo
         out.line(telling.settled_json(settled))
     else:
         out.line("\n".join(telling.settled_lines(settled)) or "There was nothing to send.")
+        if send and (again := telling.again_line(path.name, settled, run_dir)):
+            out.line(again)
     sys.exit(0 if all(one.outcome == "delivered" for one in settled) else 1)
 
 
