@@ -138,10 +138,13 @@ class Notifier:
 
     async def finish(self, effect: FinishNotices, _emit: Emit) -> None:
         """From now on, everything is settled within the time given."""
-        loop = asyncio.get_running_loop()
-        self._end = loop.time() + effect.within_secs
+        self.end_within(effect.within_secs)
         if effect.within_secs > PATIENCE_SECS:
-            loop.call_later(PATIENCE_SECS, self._explain, effect.within_secs)
+            asyncio.get_running_loop().call_later(PATIENCE_SECS, self._explain, effect.within_secs)
+
+    def end_within(self, secs: float) -> None:
+        """The same, without a word about it."""
+        self._end = asyncio.get_running_loop().time() + secs
         for limit in self._limits:
             if not limit.expired():
                 limit.reschedule(self._end)
