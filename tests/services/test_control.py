@@ -70,7 +70,7 @@ async def test_what_waits_is_sent_once_and_what_comes_up_later_too(rundir: RunDi
         caller = await Caller.connect(desk.path)
 
         first = await caller.hear()
-        late = desk.ask("late")
+        late = desk.ask("late", timeout_secs=7200)
         second = await caller.hear()
 
         assert (early, late) == (first["request_id"], second["request_id"])
@@ -80,6 +80,7 @@ async def test_what_waits_is_sent_once_and_what_comes_up_later_too(rundir: RunDi
         assert "kind" not in first, "clients of 0.9 know an action by that"
         assert isinstance(first["asked_at"], str)
         assert isinstance(first["expires_at"], str)
+        assert ("expiry", "timeout") == (first["ends_by"], second["ends_by"])
 
 
 async def test_an_answer_reaches_the_one_who_asked_and_everyone_is_told(rundir: RunDir) -> None:
