@@ -29,13 +29,15 @@ from pitboss.model.answers import Answer, Refused, refused
 from pitboss.model.notices import Sink
 from pitboss.model.orders import AnyOrder
 from pitboss.model.signals import OrderGiven, Signal, WorktreeTidied
-from pitboss.services.owed import send_left_over, send_owed, test_sinks
+from pitboss.services.leftover import LeftOver, LeftOvers
+from pitboss.services.owed import send_owed, test_sinks
 
 __all__ = [
+    "LeftOver",
+    "LeftOvers",
     "leave_order",
     "prune",
     "restore",
-    "send_left_over",
     "send_owed",
     "sinks_of_manifest",
     "test_sinks",

@@ -7,13 +7,23 @@ from typing import Any
 import msgspec
 import pytest
 
+from pitboss.core.views import Views, run_view
 from pitboss.model import approval_facts as a
 from pitboss.model import effects as e
 from pitboss.model import facts as f
 from pitboss.model import orders as o
 from pitboss.model import signals as s
 from pitboss.model.answers import Answer, Refused
-from pitboss.model.calls import PermissionPrompt, Plan, ProposePlan, RequestApproval, SpawnSublead, SpawnWorker
+from pitboss.model.calls import (
+    ContinueWorker,
+    PauseWorker,
+    PermissionPrompt,
+    Plan,
+    ProposePlan,
+    RequestApproval,
+    SpawnSublead,
+    SpawnWorker,
+)
 from pitboss.model.run import ActorId, Phase, Policy, Rule, RunSpec, Status
 from pitboss.testing.doubles import Story, a_result, a_run, a_task, a_tree
 
@@ -319,3 +329,47 @@ def test_a_failed_turn_says_more_than_a_refusal() -> None:
     story.gone("lead", code=1)
 
     assert Status.FAILED is story.actor("lead").status
+
+
+# --- when it is over if nobody answers --------------------------------------------------------------------------------
+
+
+def test_a_request_ends_with_the_time_of_whoever_asks_if_that_is_sooner_and_its_clock_may_stand_still() -> None:
+    story, views = leading(with_policy()), Views()
+    worker = story.spawns("lead", timeout_secs=100)
+    assert story.calls(worker, RequestApproval(summary="push", timeout_secs=3600)) is None
+    expiry = story.at + 3600
+
+    def end() -> tuple[float | None, str | None]:
+        (asked,) = views.see(story.state).approvals
+        assert run_view(story.state).approvals == (asked,), "what is kept of the last view is not shown again"
+        assert expiry == asked.expires_at
+        return asked.ends_at, asked.ends_by
+
+    times_out_at = story.actor(worker).process_at + 100
+    assert (times_out_at, "timeout") == end()
+
+    story.after(60.0)
+    story.calls("lead", PauseWorker(task_id=worker, mode="freeze"))
+    assert (expiry, "expiry") == end()
+    story.after(500.0)
+    story.calls("lead", ContinueWorker(task_id=worker))
+    assert (times_out_at + 500, "timeout") == end()
+
+    more = o.ChangeLimits(actor=ActorId(worker), timeout_secs=5000)
+    story.when(s.OrderGiven(at=story.at, order=more, reply_to="more"))
+    assert (expiry, "expiry") == end()
+
+
+def test_at_the_end_that_is_shown_whoever_asks_times_out() -> None:
+    story = leading(with_policy())
+    worker = story.spawns("lead", timeout_secs=8)
+    story.calls(worker, ASK)
+    (asked,) = run_view(story.state).approvals
+    assert asked.ends_at is not None
+
+    story.after(asked.ends_at - story.at)
+
+    stopping = story.actor(worker).stopping
+    assert stopping is not None
+    assert "timeout" == stopping.reason

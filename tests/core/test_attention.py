@@ -48,10 +48,19 @@ def test_an_approval_tells_who_asks_since_when_until_when_and_how_to_answer() ->
         actor=ActorId("a"),
         since=START + 60,
         until=START + 3600,
+        until_by="expiry",
         text="a asks for approval: push to main",
         behind=(ActorId("a"),),
         command=("approve", RUN, "req-1"),
     ) == only(view)
+
+
+def test_an_approval_ends_with_the_time_of_whoever_asks_but_only_while_a_dispatcher_keeps_it() -> None:
+    asks = replace(asked("a", until=3600), ends_at=START + 90, ends_by="timeout")
+    view = replace(picture(working("a")), approvals=(asks,))
+    assert [(START + 90, "timeout")] == [(need.until, need.until_by) for need in attention(view, NOW)]
+    (_, need) = attention(view, NOW, live=False)
+    assert (START + 3600, "expiry") == (need.until, need.until_by)
 
 
 @pytest.mark.parametrize(("summary", "said"), [("Bash ls", "Bash ls"), ("look", "Bash: look")])

@@ -21,7 +21,7 @@ from pitboss.drivers import peer
 from pitboss.journal.rundir import RunDir
 from pitboss.model import orders as o
 from pitboss.model import signals as s
-from pitboss.services.control import MOST_CLIENTS
+from pitboss.services.control import AT_THE_DOOR, MOST_CLIENTS
 from pitboss.services.happenings import Happenings
 from pitboss.services.place import LONGEST_PATH
 from pitboss.surfaces.operator import places
@@ -70,7 +70,7 @@ async def test_what_waits_is_sent_once_and_what_comes_up_later_too(rundir: RunDi
         caller = await Caller.connect(desk.path)
 
         first = await caller.hear()
-        late = desk.ask("late")
+        late = desk.ask("late", timeout_secs=7200)
         second = await caller.hear()
 
         assert (early, late) == (first["request_id"], second["request_id"])
@@ -80,6 +80,7 @@ async def test_what_waits_is_sent_once_and_what_comes_up_later_too(rundir: RunDi
         assert "kind" not in first, "clients of 0.9 know an action by that"
         assert isinstance(first["asked_at"], str)
         assert isinstance(first["expires_at"], str)
+        assert ("expiry", "timeout") == (first["ends_by"], second["ends_by"])
 
 
 async def test_an_answer_reaches_the_one_who_asked_and_everyone_is_told(rundir: RunDir) -> None:
@@ -274,6 +275,23 @@ async def test_those_who_say_nothing_take_nobodys_place(rundir: RunDir) -> None:
         await until(lambda: len(desk.control._clients) == len(silent))
         good = await Caller.connect(desk.path)
         assert "workers_snapshot" == (await good.ask("list_workers"))["event"]
+
+
+async def test_one_more_at_a_full_door_pushes_out_the_oldest_that_has_said_nothing(rundir: RunDir) -> None:
+    desk = Desk(rundir, a_run("a"))
+    async with desk.open():
+        first = await Caller.connect(desk.path)
+        silent = [await Caller.connect(desk.path, hello=False) for _ in range(AT_THE_DOOR - 1)]
+        await until(lambda: len(desk.control._clients) == AT_THE_DOOR)
+
+        late = await Caller.connect(desk.path)
+
+        assert "workers_snapshot" == (await late.ask("list_workers"))["event"]
+        assert "workers_snapshot" == (await first.ask("list_workers"))["event"]
+        assert await silent[0].ended()
+        silent[1].send(HELLO)
+        assert "hello" == (await silent[1].hear())["event"]
+        assert len(desk.control._clients) == AT_THE_DOOR
 
 
 async def test_two_thousand_connections_are_answered_or_closed_and_leave_nothing_behind(rundir: RunDir) -> None:

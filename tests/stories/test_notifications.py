@@ -172,6 +172,35 @@ def test_what_a_run_could_not_deliver_is_sent_by_the_next_command_once(pit: Pit,
     parent.close()
 
 
+def test_what_is_owed_delays_no_run_as_it_is_sent_beside_it(pit: Pit) -> None:
+    parent = ended_untold(pit)
+    begun: list[int] = []
+
+    def take(peer: socket.socket) -> None:
+        begun.append(len([*pit.runs.glob("*/journal.jsonl")]))
+        peer.sendall(OK)
+
+    parent.answers[:] = cast("list[Answer]", [take])
+    assert 0 == pit.dispatch(pit.manifest({"b": "go"})).code
+
+    assert [2, 2, 2, 2] == begun
+    parent.close()
+
+
+def test_a_receiver_that_has_just_refused_is_not_asked_at_each_command_and_one_line_says_so(pit: Pit) -> None:
+    parent = ended_untold(pit)
+    parent.answers[:] = [status(500)]
+
+    first, second = (pit.pitboss("prune", "--run-dir", str(pit.runs)) for _ in range(2))
+
+    (line,) = [line for line in first.err.splitlines() if "waiting" not in line]
+    assert "2 notifications of run" in line
+    assert "did not reach parent-notify: it answers 500; tried again by commands after" in line
+    assert "" == second.err
+    assert 5 == len(parent.heard)  # four tries of the first, one of the second
+    parent.close()
+
+
 def test_what_is_owed_is_not_sent_to_another_parent(pit: Pit) -> None:
     ended_untold(pit).close()
     assert "reached parent-notify" in pit.pitboss("status", "--run-dir", str(pit.runs)).out
@@ -236,7 +265,7 @@ def test_who_was_reached_before_the_sending_was_interrupted_is_not_told_again(pi
     sending = pit.start("notify", "latest", "--send", "--run-dir", str(pit.runs))
     parent.until(2)
     assert sending.stderr is not None
-    assert "waiting for receivers" in sending.stderr.readline()
+    assert "waiting up to 60 s" in sending.stderr.readline()
     sending.send_signal(signal.SIGINT)
     assert 130 == pit.finish(sending, timeout=10.0).code
 

@@ -104,6 +104,18 @@ def test_the_list_tells_who_asks_what_since_when_until_when_and_why(runs: Path) 
     assert f"approvals approve {RUN[:13]} REQUEST --run-dir {runs}" in hints
 
 
+def test_while_a_dispatcher_is_at_work_a_request_ends_with_the_time_of_whoever_asks(runs: Path) -> None:
+    first = opened(runs, "a")
+    task = replace(first.run.tasks[0], timeout_secs=int(5e8))
+    folder = write_run(runs, [replace(first, run=replace(first.run, tasks=(task,))), *begun("a"), asked(ONE)])
+    with RunLock.acquire(folder.lock):
+        assert "left, then whoever asks times out" in run(runs, "approvals", "list").output
+        (shape,) = json.loads(run(runs, "approvals", "list", "--json").output)
+    assert ("timeout", True) == (shape["ends_by"], shape["ends_at"] < shape["expires_at"])
+
+    assert "left, then it is rejected" in run(runs, "approvals", "list").output
+
+
 def test_what_an_agent_wrote_does_not_reach_the_terminal_raw(runs: Path) -> None:
     a_run(runs, asked(ONE, summary="\x1b[2Jgone\nreq-fake  [TOOL CALL]"))
     out = run(runs, "approvals", "list").output

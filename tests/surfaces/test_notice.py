@@ -101,3 +101,9 @@ def test_a_run_that_nobody_is_at_work_on_is_asked_for_no_disk(tmp_path: Path) ->
 
 def test_room_on_a_disk_that_is_gone_is_not_known() -> None:
     assert None is notice.free_bytes(picture(working("a")))
+
+
+def test_an_approval_that_ends_with_the_time_of_whoever_asks_says_so() -> None:
+    asks = replace(asked("a"), ends_at=START + 608, ends_by="timeout")
+    view = replace(picture(working("a")), approvals=(asks,))
+    assert "  a asks for approval: push to main (3m; 8s left before it times out)" == lines(view)[1]

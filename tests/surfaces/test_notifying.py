@@ -68,6 +68,18 @@ def test_a_run_that_tells_nobody_says_so(tmp_path: Path) -> None:
     assert (0, "There was nothing to send.\n") == (sent.exit_code, sent.output)
 
 
+def test_what_could_not_be_sent_says_how_to_send_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PITBOSS_NOTIFY_T", raising=False)
+    run = opened(tmp_path / "runs", "a")
+    told = n.NoticeRaised(at=START, notice=DONE, sinks=("slack",))
+    write_run(tmp_path / "runs", [replace(run, run=replace(run.run, sinks=SINKS)), *begun("a"), told])
+
+    sent = pitboss("notify", "--send", "--run-dir", str(tmp_path / "runs"))
+
+    assert 1 == sent.exit_code
+    assert f"1 message still owed; send again with: pitboss notify {RUN[:13]} --send" in sent.output
+
+
 def test_sending_and_testing_at_once_is_refused(runs: Path) -> None:
     assert 2 == pitboss("notify", "--send", "--test", "--run-dir", str(runs)).exit_code
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pitboss.model.answers import Answer, Instant, refused
-from pitboss.model.approvals import Approval, Decision, Proposal
+from pitboss.model.approvals import Approval, Decision, End, Proposal
 from pitboss.model.run import ActorId, Policy, Rule
 from pitboss.wire import control as wire
 from pitboss.wire import control_events as events
@@ -133,7 +133,14 @@ def test_a_request_has_what_an_operator_needs_to_decide() -> None:
         "expires_at": "2023-11-14T23:13:20Z",
         "fallback": "auto_reject",
         "why": "[[approval_policy]] #1: block",
-    } == event(events.approval_request(ASKED))
+    } == event(events.approval_request(ASKED, None))
+
+
+def test_a_request_that_ends_with_whoever_asks_says_so_beside_its_expiry() -> None:
+    said = event(events.approval_request(ASKED, End(at=1_700_000_008.0, by="timeout")))
+
+    assert ("2023-11-14T22:13:28Z", "timeout") == (said["ends_at"], said["ends_by"])
+    assert "2023-11-14T23:13:20Z" == said["expires_at"]
 
 
 def test_a_plan_is_of_the_kind_that_0_9_knows_and_what_is_not_there_is_left_out() -> None:
@@ -142,11 +149,11 @@ def test_a_plan_is_of_the_kind_that_0_9_knows_and_what_is_not_there_is_left_out(
         ASKED, kind="plan", plan=plan, tool_name=None, tool_input="", cost_usd=None, expires_at=None, why=""
     )
 
-    said = event(events.approval_request(asked))
+    said = event(events.approval_request(asked, None))
 
     assert ("plan", {"summary": "dig", "risks": ["water"]}) == (said["kind"], said["plan"])
     assert set(said).isdisjoint({"tool_name", "tool_input", "cost", "expires_at", "fallback", "why"})
-    assert "kind" not in event(events.approval_request(ASKED))
+    assert "kind" not in event(events.approval_request(ASKED, None))
 
 
 def test_how_a_request_was_answered_is_told_with_who_did_it() -> None:
@@ -176,6 +183,6 @@ def test_an_order_is_acknowledged_or_has_failed() -> None:
 @given(st.text(), st.text())
 def test_whatever_an_agent_writes_stays_in_its_line(summary: str, tool_input: str) -> None:
     asked = msgspec.structs.replace(ASKED, summary=summary, tool_input=tool_input)
-    said = event(events.approval_request(asked))
+    said = event(events.approval_request(asked, None))
     assert said["summary"] == summary.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    assert 1 == len(event(events.approvals_snapshot([asked]))["approvals"])  # type: ignore[arg-type]
+    assert 1 == len(event(events.approvals_snapshot([(asked, None)]))["approvals"])  # type: ignore[arg-type]

@@ -65,6 +65,15 @@ def test_the_envelope_is_that_of_0_9() -> None:
     } == body("webhook", notice)
 
 
+def test_a_chat_says_until_when_a_request_waits_and_what_comes_then() -> None:
+    def until(**changes: object) -> str:
+        notice = a_notice("approval_request", "warning", expires_at=1_777_208_400.0, **changes)
+        return discord_text(notice).replace("\\", "")
+
+    assert "2026-04-26T13:00:00Z, block" in until(ends_at=1_777_208_400.0, ends_by="expiry")
+    assert "2026-04-26T12:00:08Z, then it times out" in until(ends_at=1_777_204_808.0, ends_by="timeout")
+
+
 def test_times_in_an_event_are_readable_even_those_no_calendar_has() -> None:
     assert "2026-04-26T12:00:00Z" == body("webhook", a_notice(expires_at=1_777_204_800.0))["event"]["expires_at"]
     assert body("webhook", a_notice(resets_at=1e300))["event"]["resets_at"] is None

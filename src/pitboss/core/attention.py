@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
-from pitboss.model.approvals import Kind
+from pitboss.model.approvals import EndedBy, Kind
 from pitboss.model.money import dollars
 from pitboss.model.run import ActorId, Frozen, Phase, Status
 from pitboss.model.views import ActorView, ApprovalView, LayerView, RunView
@@ -78,6 +78,8 @@ class Need(Frozen, frozen=True, kw_only=True):
     """When it began; 0 if that is not known."""
     until: float | None = None
     """When it is decided without a person; ``None`` for never."""
+    until_by: EndedBy | None = None
+    """What decides it then: its ``expiry``, or the ``timeout`` of the actor it is about."""
     text: str
     """One sentence without its full stop; for how long is not in it, because that changes."""
     behind: tuple[ActorId, ...] = ()
@@ -145,10 +147,12 @@ def _kept(view: RunView, *, live: bool) -> Iterator[Need]:
             command=("resume", view.run_id),
         )
     names = view.names
-    yield from (_approval(view, asked, names.get(asked.actor, asked.actor)) for asked in view.approvals)
+    for asked in view.approvals:
+        yield _approval(view, asked, names.get(asked.actor, asked.actor), live=live)
 
 
-def _approval(view: RunView, asked: ApprovalView, name: str) -> Need:
+def _approval(view: RunView, asked: ApprovalView, name: str, *, live: bool) -> Need:
+    end = asked.end(live=live)
     tool = asked.tool_name or "" if asked.kind in {"deed", "permission"} else ""
     what = asked.summary if asked.summary.startswith(tool) else f"{tool}: {asked.summary}"
     return Need(
@@ -156,7 +160,8 @@ def _approval(view: RunView, asked: ApprovalView, name: str) -> Need:
         about=asked.request_id,
         actor=asked.actor,
         since=asked.asked_at,
-        until=asked.expires_at,
+        until=end.at if end else None,
+        until_by=end.by if end else None,
         text=f"{name} {_ASKS[asked.kind]}: {what}",
         behind=_behind(view, asked.actor),
         command=("approve", view.run_id, asked.request_id),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pitboss.core import ledger, tree
 from pitboss.core.decision import Decision
 from pitboss.core.state import Actor, Asked, RunState
+from pitboss.core.supervision import end_of
 from pitboss.model import approval_facts as a
 from pitboss.model import effects as e
 from pitboss.model import facts as f
@@ -177,6 +178,7 @@ def _approval_asked(d: Decision, one: Asked) -> None:
 
 
 def _details(actor: Actor, asked: Approval) -> Event:
+    end = end_of(asked, actor)
     return {
         "request_id": asked.request_id,
         "task_id": asked.actor,
@@ -190,6 +192,8 @@ def _details(actor: Actor, asked: Approval) -> Event:
         "why": _short(asked.why),
         "expires_at": asked.expires_at,
         "fallback": asked.fallback,
+        "ends_at": end.at if end else None,
+        "ends_by": end.by if end else None,
         "plan": None if asked.plan is None else _plan(asked.plan),
     }
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pitboss.core import leases
 from pitboss.core.state import Actor, RunState
+from pitboss.model.approvals import Approval, End
 from pitboss.model.approvals import Decision as Ruling
 from pitboss.model.effects import Rung
 from pitboss.model.run import Failure, Phase, Status
@@ -79,11 +80,30 @@ def deadlines(state: RunState) -> Iterator[Deadline]:
     for actor in state.live_actors:
         if actor.phase in {Phase.FINISHING, Phase.STOPPING} and actor.stopping and actor.stopping.rung:
             yield Deadline(actor.stopping.patience_until, "rung", actor)
-        if actor.phase in {Phase.STARTING, Phase.WORKING} and actor.process_at:
-            since = actor.process_at + actor.held_secs - actor.worked_secs
-            yield Deadline(since + actor.spec.timeout_secs, "timeout", actor)
+        if (times_out_at := timeout_at(actor)) is not None:
+            yield Deadline(times_out_at, "timeout", actor)
         if actor.phase is Phase.WORKING and actor.turn is not None:
             yield from _after_turn(state, actor)
+
+
+def timeout_at(actor: Actor) -> float | None:
+    """When an actor runs out of its time; ``None`` while its clock stands still."""
+    if actor.phase not in {Phase.STARTING, Phase.WORKING} or not actor.process_at:
+        return None
+    return actor.process_at + actor.held_secs - actor.worked_secs + actor.spec.timeout_secs
+
+
+def end_of(asked: Approval, actor: Actor) -> End | None:
+    """When a request is over if nobody answers it, and by what; ``None`` for never.
+
+    Args:
+        asked: What is asked.
+        actor: Who asks; its request ends with it.
+    """
+    times_out_at = timeout_at(actor)
+    if times_out_at is not None and (asked.expires_at is None or times_out_at < asked.expires_at):
+        return End(at=times_out_at, by="timeout")
+    return None if asked.expires_at is None else End(at=asked.expires_at, by="expiry")
 
 
 def _after_turn(state: RunState, actor: Actor) -> Iterator[Deadline]:

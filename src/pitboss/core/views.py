@@ -14,6 +14,8 @@ from msgspec.structs import replace
 from pitboss.core import layers, tree, words
 from pitboss.core.actor import OUR_TOOLS
 from pitboss.core.state import Actor, Asked, RunState, Wait
+from pitboss.core.supervision import end_of
+from pitboss.model.approvals import End
 from pitboss.model.records import RunRecord, TaskRecord
 from pitboss.model.run import ActorId, Phase, Role, Status, Usage
 from pitboss.model.tree import ForActors
@@ -76,15 +78,16 @@ class Views:
         self._rows: dict[ActorId, _Row] = {}
         self._actors: tuple[ActorView, ...] = ()
         self._asked: Mapping[str, Asked] = {}
+        self._waiting: tuple[Asked, ...] = ()
+        self._ends: tuple[End | None, ...] = ()
+        """Of those that wait: another one when the clock of whoever asks was stopped, or its time was changed."""
         self._approvals: tuple[ApprovalView, ...] = ()
 
     def see(self, state: RunState, cursor: int = 0) -> RunView:
         """The run as it stands; ``cursor`` is the number of the last fact in it, if that is known."""
         run = state.spec
         self._see_actors(state)
-        if state.approvals is not self._asked:
-            self._asked = state.approvals
-            self._approvals = tuple(_approval_view(one) for one in state.approvals.values() if one.ruling is None)
+        self._see_approvals(state)
         return RunView(
             cursor=cursor,
             run_id=run.run_id,
@@ -117,6 +120,16 @@ class Views:
             artifacts_lost=state.artifacts_lost,
             unreached=state.outbox.unreached,
         )
+
+    def _see_approvals(self, state: RunState) -> None:
+        is_new = state.approvals is not self._asked
+        if is_new:
+            self._asked = state.approvals
+            self._waiting = tuple(one for one in state.approvals.values() if one.ruling is None)
+        ends = tuple(end_of(one.approval, state.actors[one.approval.actor]) for one in self._waiting)
+        if is_new or ends != self._ends:
+            self._ends = ends
+            self._approvals = tuple(map(_approval_view, self._waiting, ends))
 
     def _see_actors(self, state: RunState) -> None:
         if self._places.keys() != state.actors.keys():
@@ -178,7 +191,7 @@ def in_tree_order(actors: Iterable[ActorView]) -> tuple[ActorView, ...]:
     return tuple(replace(row, depth=depth, name=names[row.id], short_id=short[row.id]) for row, depth in rows)
 
 
-def _approval_view(asked: Asked) -> ApprovalView:
+def _approval_view(asked: Asked, end: End | None) -> ApprovalView:
     request = asked.approval
     return ApprovalView(
         request_id=request.request_id,
@@ -190,6 +203,8 @@ def _approval_view(asked: Asked) -> ApprovalView:
         expires_at=request.expires_at,
         fallback=request.fallback,
         why=request.why,
+        ends_at=end.at if end else None,
+        ends_by=end.by if end else None,
     )
 
 

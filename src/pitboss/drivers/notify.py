@@ -65,6 +65,18 @@ class _Told(NamedTuple):
     error: str
 
 
+class _Course:
+    """How telling goes while it is under way."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+        self.error = ""
+        """Why the last try that is over did not do; empty before that."""
+
+    def cut_short(self) -> _Told:
+        return _Told("undelivered", self.tries, "; ".join(filter(None, [self.error, CUT_SHORT])))
+
+
 class Notifier:
     """Tells sinks, each in its own time."""
 
@@ -104,14 +116,14 @@ class Notifier:
 
     async def notify(self, effect: Notify, emit: Emit) -> None:
         """Tell a sink, and report how that went."""
-        tries = [0]
+        course = _Course()
         try:
             async with asyncio.timeout_at(self._end) as limit:
                 self._limits.add(limit)
                 async with self._lanes[effect.sink.id]:
-                    told = await self._tell(effect, tries)
+                    told = await self._tell(effect, course)
         except TimeoutError:
-            told = _Told("undelivered", tries[0], CUT_SHORT)
+            told = course.cut_short()
         finally:
             self._limits.discard(limit)
         report = NoticeReported(
@@ -126,10 +138,13 @@ class Notifier:
 
     async def finish(self, effect: FinishNotices, _emit: Emit) -> None:
         """From now on, everything is settled within the time given."""
-        loop = asyncio.get_running_loop()
-        self._end = loop.time() + effect.within_secs
+        self.end_within(effect.within_secs)
         if effect.within_secs > PATIENCE_SECS:
-            loop.call_later(PATIENCE_SECS, self._explain, effect.within_secs)
+            asyncio.get_running_loop().call_later(PATIENCE_SECS, self._explain, effect.within_secs)
+
+    def end_within(self, secs: float) -> None:
+        """The same, without a word about it."""
+        self._end = asyncio.get_running_loop().time() + secs
         for limit in self._limits:
             if not limit.expired():
                 limit.reschedule(self._end)
@@ -138,32 +153,33 @@ class Notifier:
         if self._limits:
             self._rules.say(f"waiting up to {within_secs:.0f} s for notifications on the way; Ctrl-C ends the waiting")
 
-    async def _tell(self, effect: Notify, tries: list[int]) -> _Told:
+    async def _tell(self, effect: Notify, course: _Course) -> _Told:
         if effect.sink.kind == "log":
             shown = to_json(wire.envelope(effect.notice, effect.run_id)).decode()
             self._rules.say(f"notification emitted envelope={shown}")
             return _Told("delivered", 1, "")
-        told = await self._deliver(effect, tries)
+        told = await self._deliver(effect, course)
         if told.outcome == "undelivered":
             self._dead.add(effect.sink.id)
         else:
             self._dead.discard(effect.sink.id)
         return told
 
-    async def _deliver(self, effect: Notify, tries: list[int]) -> _Told:
+    async def _deliver(self, effect: Notify, course: _Course) -> _Told:
         """Try until it is taken, refused, or enough."""
         while True:
-            tries[0] += 1
+            course.tries += 1
             try:
                 reply = await self._try(effect)
                 verdict = wire.judge(reply.status)
             except ValueError as problem:  # the environment is not what the sink was checked with
-                return _Told("undelivered", tries[0], f"its address {problem}")
+                return _Told("undelivered", course.tries, f"its address {problem}")
             except PostError as problem:
                 reply, verdict = Reply(0, ""), wire.Verdict("undelivered", str(problem))
-            pause = wire.wait_secs(tries[0], self._chance(), reply.retry_after, self._clock())
+            pause = wire.wait_secs(course.tries, self._chance(), reply.retry_after, self._clock())
+            course.error = verdict.error
             if verdict.outcome != "undelivered" or pause is None or effect.sink.id in self._dead:
-                return _Told(verdict.outcome, tries[0], verdict.error)
+                return _Told(verdict.outcome, course.tries, verdict.error)
             await self._sleep(pause)
 
     async def _try(self, effect: Notify) -> Reply:

@@ -14,6 +14,9 @@ Kind = Literal["action", "plan", "permission", "deed"]
 """``action`` and ``plan``: an actor asks with a tool of ours. ``permission``: the agent's own settings ask. ``deed``:
 a rule of the run wants a person to look at a tool call before it runs."""
 
+EndedBy = Literal["expiry", "timeout"]
+"""What ends a request that nobody answers: its fallback decides, or whoever asked runs out of its own time."""
+
 CALLER_ENDED = "caller ended"
 """Who has answered a request whose actor has ended."""
 
@@ -52,6 +55,13 @@ class Approval(Frozen, frozen=True, kw_only=True):
     fallback: ApprovalAction = "auto_reject"
     why: str = ""
     """Which rule wants a person to decide, if one does."""
+
+
+class End(Frozen, frozen=True, kw_only=True):
+    """When a request is over if nobody answers it, as things stand."""
+
+    at: float
+    by: EndedBy
 
 
 class Decision(Frozen, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ what of them needs a person. They are small: what is long - a log, a plan, a jou
 
 from __future__ import annotations
 
-from pitboss.model.approvals import Kind
+from pitboss.model.approvals import End, EndedBy, Kind
 from pitboss.model.run import ActorId, ApprovalAction, Failure, Frozen, Phase, Role, SetAside, Status, Usage
 
 VERSION = 1
@@ -67,6 +67,16 @@ class ApprovalView(Frozen, frozen=True, kw_only=True):
     fallback: ApprovalAction = "auto_reject"
     why: str = ""
     """Which rule wants a person to decide, if one does."""
+    ends_at: float | None = None
+    """When it is really over if nobody answers: whoever asks may run out of its own time before; ``None`` for never."""
+    ends_by: EndedBy | None = None
+    """``expiry`` or ``timeout``."""
+
+    def end(self, *, live: bool) -> End | None:
+        """When it is over if nobody answers it, and by what: without a dispatcher, nobody's clock runs."""
+        if live and self.ends_at is not None and self.ends_by is not None:
+            return End(at=self.ends_at, by=self.ends_by)
+        return None if self.expires_at is None else End(at=self.expires_at, by="expiry")
 
 
 class ActorView(Frozen, frozen=True, kw_only=True):

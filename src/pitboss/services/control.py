@@ -28,13 +28,17 @@ from pitboss.services.place import Place, claim, temp_folders
 from pitboss.services.showing import Showing
 from pitboss.wire.control import LONGEST_LINE
 
-__all__ = ["MOST_CLIENTS", "Control"]
+__all__ = ["AT_THE_DOOR", "MOST_CLIENTS", "Control"]
 
 MOST_CLIENTS = 64
 """So many operators may be connected at once."""
 
 AT_THE_DOOR = 2 * MOST_CLIENTS
-"""So many connections may be open at once, those included who have said nothing yet; more are hung up on."""
+"""So many connections may be open at once, those included who have said nothing yet.
+
+One more pushes out the oldest of these, so that nobody can keep the door shut by saying nothing; if all have spoken, it
+is hung up on itself.
+"""
 
 EVENTS_EVERY_SECS = 0.05
 """What has happened is looked for at most this often; a request for approval is told at once."""
@@ -225,7 +229,7 @@ class Control:
         async with asyncio.TaskGroup() as group:
 
             def enter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                if len(self._clients) >= AT_THE_DOOR:
+                if len(self._clients) >= AT_THE_DOOR and not self._push_out_one():
                     writer.transport.abort()
                     return
                 client = Operator(self, reader, writer)
@@ -241,8 +245,17 @@ class Control:
                 server.close()
             await self._see_them_out()
 
+    def _push_out_one(self) -> bool:
+        """Hang up on the oldest that has said nothing yet; false if all have spoken."""
+        silent = next((client for client in self._clients if not client.has_spoken), None)
+        if silent is None:
+            return False
+        silent.hang_up()
+        self._clients.pop(silent).cancel()
+        return True
+
     def _left(self, client: Operator) -> None:
-        self._clients.pop(client)
+        self._clients.pop(client, None)
         if self._floor is client:
             self._floor = None
 

@@ -14,8 +14,10 @@ from pitboss import __version__
 from pitboss.core import tree
 from pitboss.core.run_state import Asked
 from pitboss.core.state import RunState
+from pitboss.core.supervision import end_of
 from pitboss.drivers.peer import Peer
 from pitboss.model.answers import Answer, Refused
+from pitboss.model.approvals import End
 from pitboss.model.orders import AnyOrder
 from pitboss.model.run import ActorId
 from pitboss.model.views import RunView
@@ -81,6 +83,8 @@ class Operator:
         self.superseded = False
         """Somebody has come who is told everything instead."""
         self.subscribed = False
+        self.has_spoken = False
+        """It has said something, so it is not pushed out for another's sake."""
         self.let_in = False
         """It has said something, and is one of those who may come in."""
         self._desk = desk
@@ -114,6 +118,7 @@ class Operator:
             line = await self._next_line()
         if line is None:
             return
+        self.has_spoken = True
         # Only now: one who is refused before it has spoken meets a closed door, and not the reason why.
         if (refusal := await self._desk.refusal(peer)) is not None:
             await self.say(events.failed("hello", refusal))
@@ -132,6 +137,10 @@ class Operator:
         finally:
             if self._alarm is not None:
                 self._alarm.cancel()
+
+    def hang_up(self) -> None:
+        """End the connection at once, whatever is under way."""
+        self._writer.transport.abort()
 
     async def say(self, line: bytes) -> None:
         """Send a line; a client that leaves too much unread for too long is given up.
@@ -199,7 +208,7 @@ class Operator:
             case wire.ListWorkers():
                 return events.workers_snapshot(self._desk.showing.now().actors)
             case wire.ListApprovals():
-                return events.approvals_snapshot(one.approval for one in self._desk.unanswered)
+                return events.approvals_snapshot((one.approval, self._end(one)) for one in self._desk.unanswered)
             case wire.GiveSeat(actor_id=name):
                 return self._answer(op, await self._desk.give_seat(name, self._via))
             case wire.Subscribe():
@@ -207,6 +216,9 @@ class Operator:
             case _:
                 order = wire.order_of(op)
                 return self._answer(op, await self._desk.order(order, self._via, op.order_id))
+
+    def _end(self, one: Asked) -> End | None:
+        return end_of(one.approval, self._desk.state.actors[one.approval.actor])
 
     def _answer(self, op: wire.Op, answer: Answer | Refused) -> bytes:
         name = wire.name_of(op)
@@ -265,7 +277,7 @@ class Operator:
             name = one.approval.request_id
             if name not in self._shown and self._desk.asked[name].ruling is None:
                 self._shown.add(name)
-                yield events.approval_request(one.approval)
+                yield events.approval_request(one.approval, self._end(one))
         state = self._desk.state
         if state.policy_version > self._told_policy:  # those in between are nobody's business any more
             self._told_policy = state.policy_version

@@ -11,7 +11,7 @@ import msgspec
 
 from pitboss.core.policy import actor_path
 from pitboss.errors import OperatorError
-from pitboss.model.approvals import CALLER_ENDED, Approval, Proposal
+from pitboss.model.approvals import CALLER_ENDED, Approval, End, Proposal
 from pitboss.model.run import ActorId
 from pitboss.surfaces import words
 from pitboss.surfaces.client import Run
@@ -34,7 +34,7 @@ _FALLBACKS = {"auto_reject": "then it is rejected", "auto_approve": "then it is 
 
 def list_json(run: Run) -> str:
     """An array of what waits, as on the control socket."""
-    shapes = [events.approval_shape(asked) for asked in waiting(run)]
+    shapes = [events.approval_shape(asked, _end(run, asked)) for asked in waiting(run)]
     return msgspec.json.format(msgspec.json.encode(shapes), indent=2).decode()
 
 
@@ -46,7 +46,7 @@ def list_lines(run: Run, *, now: float, runs_dir: str | None = None) -> Iterator
         yield f"No approvals wait in run {run.path.name}.{ended}"
         return
     for asked in found:
-        yield from _request_lines(asked, run.view.names, now)
+        yield from _request_lines(asked, _end(run, asked), run.view.names, now)
         yield ""
     if run.state != "running":
         yield "No dispatcher is at work on this run: an answer is kept, and given when the run is resumed."
@@ -54,11 +54,11 @@ def list_lines(run: Run, *, now: float, runs_dir: str | None = None) -> Iterator
     yield f"         or: {command('reject', run.path.name, runs_dir, 'REQUEST', '--reason', 'TEXT')}"
 
 
-def _request_lines(asked: Approval, names: Mapping[ActorId, str], now: float) -> Iterator[str]:
+def _request_lines(asked: Approval, end: End | None, names: Mapping[ActorId, str], now: float) -> Iterator[str]:
     yield f"{asked.request_id}  {_HEADS[asked.kind]}"
     facts = {
         "who": f"{actor_path(tuple(ActorId(names.get(one, one)) for one in asked.path))} ({asked.role})",
-        "age": f"{words.age(max(0.0, now - asked.asked_at))}, {_time_left(asked, now)}",
+        "age": f"{words.age(max(0.0, now - asked.asked_at))}, {_time_left(asked, end, now)}",
         "what": words.renamed(asked.summary, names),
         "tool": " ".join(filter(None, [asked.tool_name, asked.tool_input])),
         "cost": "" if asked.cost_usd is None else f"{words.money(asked.cost_usd)}, by its own estimate",
@@ -69,11 +69,19 @@ def _request_lines(asked: Approval, names: Mapping[ActorId, str], now: float) ->
         yield from (f"  {words.clean(line)}" for line in _plan_lines(asked.plan, asked.summary))
 
 
-def _time_left(asked: Approval, now: float) -> str:
-    if asked.expires_at is None:
+def _end(run: Run, asked: Approval) -> End | None:
+    """When it is over if nobody answers, and by what: the clock of whoever asks runs only where a dispatcher works."""
+    shown = next((one for one in run.view.approvals if one.request_id == asked.request_id), None)
+    return shown.end(live=run.state == "running") if shown else None
+
+
+def _time_left(asked: Approval, end: End | None, now: float) -> str:
+    if end is None:
         return "waits for as long as it takes"
-    left = asked.expires_at - now
-    return f"{words.age(left)} left, {_FALLBACKS[asked.fallback]}" if left > 0 else "its time is over"
+    if end.at <= now:
+        return "its time is over"
+    then = "then whoever asks times out" if end.by == "timeout" else _FALLBACKS[asked.fallback]
+    return f"{words.age(end.at - now)} left, {then}"
 
 
 def _plan_lines(plan: Proposal, said: str) -> Iterator[str]:

@@ -85,7 +85,8 @@ def need_line(need: Need, view: RunView, *, now: float) -> str:
     """A need in one line that is safe to print: what it is, for how long, until when, and who stands behind it."""
     details = [words.age(max(0.0, now - need.since))] if need.since else []
     if need.until is not None:
-        details.append(f"{words.age(need.until - now)} left" if need.until > now else "its time is over")
+        what = " before it times out" if need.until_by == "timeout" else ""
+        details.append(f"{words.age(need.until - now)} left{what}" if need.until > now else "its time is over")
     names = view.names
     if others := [names.get(one, one) for one in need.behind if one != need.actor]:
         details.append(f"behind it: {', '.join(others)}")

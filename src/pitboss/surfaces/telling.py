@@ -6,8 +6,9 @@ Called by ``commands``.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -20,7 +21,16 @@ from pitboss.model.notices import Settled, Sink
 from pitboss.surfaces import words
 from pitboss.wire.scalars import to_timestamp
 
-__all__ = ["left_lines", "outbox_json", "outbox_lines", "settled_json", "settled_lines", "state_of"]
+__all__ = [
+    "again_line",
+    "left_lines",
+    "outbox_json",
+    "outbox_lines",
+    "settled_json",
+    "settled_lines",
+    "state_of",
+    "trouble_line",
+]
 
 _LABELS = {
     "delivered": "delivered",
@@ -59,9 +69,12 @@ def outbox_lines(state: RunState, runs_dir: str | None = None) -> Iterator[str]:
                 subject = notice.key.partition(":")[2]
                 yield _line(words.clock(notice.at), settled, subject, sink.id)
     if owed := len(state.outbox.owed):
-        base = f" --run-dir {shlex.quote(runs_dir)}" if runs_dir else ""
-        command = f"{words.program()} notify {words.short_id(state.spec.run_id)} --send{base}"
-        yield f"{words.plural(owed, 'message')} still to be delivered: {command}"
+        yield f"{words.plural(owed, 'message')} still to be delivered: {_command(state.spec.run_id, runs_dir)}"
+
+
+def _command(run_id: str, runs_dir: str | None) -> str:
+    base = f" --run-dir {shlex.quote(runs_dir)}" if runs_dir else ""
+    return f"{words.program()} notify {words.short_id(run_id)} --send{base}"
 
 
 def _sink(sink: Sink) -> str:
@@ -113,6 +126,12 @@ def settled_lines(settled: Iterable[Settled]) -> Iterator[str]:
         yield _line(words.clock(one.at), one, one.key.partition(":")[2], one.sink)
 
 
+def again_line(run_id: str, settled: Iterable[Settled], runs_dir: str | None = None) -> str:
+    """How to send again what did not arrive just now; empty if all of it did."""
+    left = sum(one.outcome != "delivered" for one in settled)
+    return f"{words.plural(left, 'message')} still owed; send again with: {_command(run_id, runs_dir)}" if left else ""
+
+
 def settled_json(settled: Iterable[Settled]) -> str:
     """The same as JSON."""
     shape = [
@@ -129,10 +148,54 @@ def settled_json(settled: Iterable[Settled]) -> str:
     return msgspec.json.format(msgspec.json.encode(shape), indent=2).decode()
 
 
-def left_lines(run_id: str, settled: list[Settled], trouble: str) -> Iterator[str]:
-    """What another command has sent on its way, of a run that ended before."""
-    if trouble:
-        yield f"pitboss: what run {run_id} still has to tell could not be sent: {trouble}"
-    for one in settled:
-        how = "was delivered now" if one.outcome == "delivered" else f"was not delivered: {one.error}"
-        yield f"pitboss: {one.kind} of run {words.short_id(run_id)} to {one.sink} {how}"
+class Left(Protocol):
+    """What became of what an ended run owed."""
+
+    @property
+    def run_id(self) -> str:
+        """Which."""
+
+    @property
+    def settled(self) -> list[Settled]:
+        """How each message went."""
+
+    @property
+    def trouble(self) -> str:
+        """Why its journal could not be read or written; empty if it could."""
+
+    @property
+    def again_at(self) -> float:
+        """Until when no command tries again."""
+
+
+def left_lines(lefts: Sequence[Left], runs_dir: str | None = None) -> Iterator[str]:
+    """What another command has sent, of runs that ended before: a line for what arrived, and one for what did not."""
+    told = [(left, one) for left in lefts for one in left.settled]
+    if delivered := [left.run_id for left, one in told if one.outcome == "delivered"]:
+        yield f"pitboss: {_messages(delivered)} {'was' if len(delivered) == 1 else 'were'} delivered now"
+    if failed := [(left, one) for left, one in told if one.outcome != "delivered"]:
+        sinks = ", ".join(dict.fromkeys(one.sink for _, one in failed))
+        again = min((left.again_at for left, _ in failed if left.again_at), default=0.0)
+        when = f"tried again by commands after {words.clock(again)} UTC, or by" if again else "sent again by"
+        command = _command(failed[0][0].run_id, runs_dir)
+        yield (
+            f"pitboss: {_messages([left.run_id for left, _ in failed])} did not reach {sinks}: "
+            f"{words.clean(failed[0][1].error)}; {when}: {command}"
+        )
+
+
+def trouble_line(lefts: Sequence[Left]) -> str:
+    """Why what some runs still have to tell could not be looked at; empty if it could."""
+    troubled = [left for left in lefts if left.trouble]
+    if not troubled:
+        return ""
+    more = f" (and {words.plural(len(troubled) - 1, 'more run')})" if troubled[1:] else ""
+    whose = f"what run {troubled[0].run_id}{more} still has to tell" if troubled[0].run_id else "what is still owed"
+    return f"pitboss: {whose} could not be sent: {troubled[0].trouble}"
+
+
+def _messages(run_ids: Sequence[str]) -> str:
+    """``2 notifications of run 01a2...``, of one run or several."""
+    runs = list(dict.fromkeys(run_ids))
+    whose = f"run {words.short_id(runs[0])}" if len(runs) == 1 else f"{len(runs)} earlier runs"
+    return f"{words.plural(len(run_ids), 'notification')} of {whose}"

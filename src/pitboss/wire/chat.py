@@ -125,8 +125,14 @@ def _asked(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Tool", event["tool_name"] or ""
     yield "Cost", "" if event["cost_usd"] is None else f"{dollars(event['cost_usd'])} by its own estimate"
     yield "Why you", event["why"]
-    yield "Until", "" if event["expires_at"] is None else f"{_when(event['expires_at'])}, {event['fallback']}"
+    yield "Until", _until(event)
     yield "Answer with", f"pitboss approvals approve {event['run_id']} {event['request_id']} (or reject)"
+
+
+def _until(event: Mapping[str, Any]) -> str:
+    if event.get("ends_by") == "timeout":
+        return f"{_when(event['ends_at'])}, then it times out"
+    return "" if event["expires_at"] is None else f"{_when(event['expires_at'])}, {event['fallback']}"
 
 
 def _ruling(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from pitboss.model.answers import Answer, Instant, Refused
-from pitboss.model.approvals import Approval, Decision, Proposal
+from pitboss.model.approvals import Approval, Decision, End, Proposal
 from pitboss.model.run import ActorId, Failure, Phase, Policy, Rule, Status
 from pitboss.model.views import ActorView
 from pitboss.wire.artifacts import public_failure
@@ -250,14 +250,14 @@ def run_finished(total: int, failed_count: int, exit_code: int) -> bytes:
 # --- approvals --------------------------------------------------------------------------------------------------------
 
 
-def approval_request(asked: Approval) -> bytes:
-    """Somebody waits for an operator's decision."""
-    return encode({"event": "approval_request", **approval_shape(asked)})
+def approval_request(asked: Approval, end: End | None) -> bytes:
+    """Somebody waits for an operator's decision; until ``ends_at`` at the latest, as things stood then."""
+    return encode({"event": "approval_request", **approval_shape(asked, end)})
 
 
-def approvals_snapshot(waiting: Iterable[Approval]) -> bytes:
+def approvals_snapshot(waiting: Iterable[tuple[Approval, End | None]]) -> bytes:
     """Ours: everything that waits for a decision; the answer to ``list_approvals``."""
-    return encode({"event": "approvals_snapshot", "approvals": [approval_shape(asked) for asked in waiting]})
+    return encode({"event": "approvals_snapshot", "approvals": [approval_shape(asked, end) for asked, end in waiting]})
 
 
 def approval_resolved(asked: Approval, ruling: Decision) -> bytes:
@@ -277,8 +277,12 @@ def approval_resolved(asked: Approval, ruling: Decision) -> bytes:
     )
 
 
-def approval_shape(asked: Approval) -> dict[str, object]:
-    """A request as operators are shown it: the keys of 0.9, then ours; plain data without ``None``."""
+def approval_shape(asked: Approval, end: End | None) -> dict[str, object]:
+    """A request as operators are shown it: the keys of 0.9, then ours; plain data without ``None``.
+
+    ``expires_at`` is when its fallback decides, ``ends_at`` when it is really over as things stand: by its ``expiry``,
+    or by the ``timeout`` of whoever asks.
+    """
     shape: dict[str, object | None] = {
         "request_id": asked.request_id,
         "task_id": asked.actor,
@@ -296,6 +300,8 @@ def approval_shape(asked: Approval) -> dict[str, object]:
         "asked_at": to_timestamp(asked.asked_at),
         "expires_at": None if asked.expires_at is None else to_plain(Instant(asked.expires_at)),
         "fallback": None if asked.expires_at is None else asked.fallback,
+        "ends_at": None if end is None else to_plain(Instant(end.at)),
+        "ends_by": None if end is None else end.by,
         "why": asked.why or None,
     }
     return {key: value for key, value in shape.items() if value is not None}

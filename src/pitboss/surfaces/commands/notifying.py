@@ -7,6 +7,8 @@ commands that look after runs.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -14,7 +16,7 @@ from pitboss.surfaces.commands.options import json_option, run_argument, runs_op
 from pitboss.surfaces.faults import is_quiet, voice
 from pitboss.surfaces.outlet import stderr, stdout
 
-__all__ = ["notify", "send_left_over"]
+__all__ = ["beside_what_is_owed", "notify", "send_left_over"]
 
 
 @click.command()
@@ -28,7 +30,8 @@ def notify(run: str, send: bool, is_test: bool, run_dir: str | None, as_json: bo
     """Show who was told what of a run, and whom it did not reach.
 
     What is not delivered when a run ends is sent by the next dispatch, resume or prune within a day, and by --send at
-    any time. The secrets in the addresses are taken from the environment of the command that sends.
+    any time: that takes a minute at most, and what has not arrived by then is still owed and can be sent again. The
+    secrets in the addresses are taken from the environment of the command that sends.
 
     Exit code: 0, or 1 if something that was to be sent now was not delivered.
     """
@@ -61,20 +64,33 @@ def notify(run: str, send: bool, is_test: bool, run_dir: str | None, as_json: bo
         out.line(telling.settled_json(settled))
     else:
         out.line("\n".join(telling.settled_lines(settled)) or "There was nothing to send.")
+        if send and (again := telling.again_line(path.name, settled, run_dir)):
+            out.line(again)
     sys.exit(0 if all(one.outcome == "delivered" for one in settled) else 1)
+
+
+@contextmanager
+def beside_what_is_owed(run_dir: str | None) -> Iterator[Callable[[], None]]:
+    """Do something, and send what ended runs still owe beside it; at its end, say how that went.
+
+    Gives what begins it: a run calls that once it is on disk, so that nothing holds up its start. Whoever does not, as
+    nothing came of the run, sends at the end. That waits for seconds at most, and only if it must.
+    """
+    from pitboss import upkeep
+    from pitboss.surfaces import client, telling
+
+    err, notes = stderr(), list[str]()
+    left_overs = upkeep.LeftOvers(client.base(run_dir), notes.append)
+    try:
+        yield left_overs.begin
+    finally:
+        lefts = left_overs.end(err.line)
+        lines = [] if is_quiet() else [*notes, *telling.left_lines(lefts, run_dir)]
+        for line in filter(None, [*lines, telling.trouble_line(lefts)]):
+            err.line(line)
 
 
 def send_left_over(run_dir: str | None) -> None:
     """Send what ended runs still owe, and say so; it holds the command up for seconds at most."""
-    from pitboss.surfaces import client
-
-    base = client.base(run_dir)
-    if not base.is_dir() or not any(base.glob("*/notifications.due")):
-        return
-    from pitboss import upkeep
-    from pitboss.surfaces import telling
-
-    err = stderr()
-    for left in upkeep.send_left_over(base, err.line):
-        if not is_quiet() or left.trouble:
-            err.line("\n".join(telling.left_lines(left.run_id, left.settled, left.trouble)))
+    with beside_what_is_owed(run_dir):
+        pass

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from pitboss.errors import ManifestError, OperatorError, Problem
-from pitboss.surfaces.commands.notifying import send_left_over
+from pitboss.surfaces.commands.notifying import beside_what_is_owed
 from pitboss.surfaces.commands.options import json_option, manifest_argument, run_argument, runs_option
 from pitboss.surfaces.faults import is_quiet, manifest_trouble, voice
 from pitboss.surfaces.outlet import Outlet, stderr, stdout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pitboss.manifest.load import Loaded
     from pitboss.model.run import ResumeScope
     from pitboss.model.views import RunView
@@ -135,8 +137,8 @@ def dispatch(manifest: str, run_dir: str | None) -> None:
     from pitboss import compose
 
     loaded = compose.load(manifest)
-    send_left_over(run_dir or (loaded.run.run_dir if loaded.manifest.run.run_dir else None))
-    code, _ = _carry_out(loaded, run_dir=run_dir)
+    with beside_what_is_owed(run_dir or (loaded.run.run_dir if loaded.manifest.run.run_dir else None)) as begin:
+        code, _ = _carry_out(loaded, run_dir=run_dir, beside=begin)
     sys.exit(code)
 
 
@@ -239,7 +241,6 @@ def resume(run: str, scope: ResumeScope | None, fresh: tuple[str, ...], run_dir:
     from pitboss.surfaces import client
     from pitboss.surfaces.watching import watch
 
-    send_left_over(run_dir)
     found = client.open_run(client.base(run_dir), run)
     again = [client.find_actor(found, name) for name in fresh]
     failed_before: list[int] = []
@@ -250,6 +251,7 @@ def resume(run: str, scope: ResumeScope | None, fresh: tuple[str, ...], run_dir:
             failed = [one for one in view.actors if one.parent is None and one.status not in {None, Status.SUCCESS}]
             failed_before.append(len(failed))
             eyes["on_open"](view)
+            begin()
 
         return compose.resume(
             found.path,
@@ -261,14 +263,24 @@ def resume(run: str, scope: ResumeScope | None, fresh: tuple[str, ...], run_dir:
             on_note=eyes["on_note"],
         )
 
-    code, _ = watch(work)
+    with beside_what_is_owed(run_dir) as begin:
+        code, _ = watch(work)
     if any(failed_before) and not is_quiet():
         stderr().line(f"{failed_before[0]} had failed before and stay so; --failed takes them up too")
     sys.exit(code)
 
 
-def _carry_out(loaded: Loaded, *, run_dir: str | None, model_url: str | None = None) -> tuple[int, RunView | None]:
-    """Run a loaded manifest under the operator's eyes; gives the exit code and the last view."""
+def _carry_out(
+    loaded: Loaded,
+    *,
+    run_dir: str | None,
+    model_url: str | None = None,
+    beside: Callable[[], None] | None = None,
+) -> tuple[int, RunView | None]:
+    """Run a loaded manifest under the operator's eyes; gives the exit code and the last view.
+
+    Once the run is on disk, ``beside`` begins what is done beside it.
+    """
     from pitboss import compose
     from pitboss.surfaces.watching import watch
 
@@ -277,6 +289,8 @@ def _carry_out(loaded: Loaded, *, run_dir: str | None, model_url: str | None = N
     def work(eyes: Eyes) -> int:
         def opened(view: RunView) -> None:
             eyes["on_open"](view)
+            if beside is not None:
+                beside()
             _warn_of_waiting(loaded, view, run_dir)
 
         return compose.run(
