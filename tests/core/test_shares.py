@@ -59,8 +59,45 @@ def test_what_others_did_not_need_lets_it_go_on_in_its_own_place_and_session() -
     assert 0 == story.actor("a").pauses
 
 
-def test_where_others_hold_the_rest_its_work_ends() -> None:
+def test_it_waits_for_what_others_hold_and_may_not_need() -> None:
     story = two()
+    story.turn_ends("a", crossing(0.55))
+    story.gone("a")
+    assert Phase.QUEUED is story.actor("a").phase
+
+    story.turn_ends("b", a_result(0.1))
+    story.gone("b")
+    story.prepared("a")
+
+    assert pytest.approx(0.35) == session(story).budget_usd
+
+
+def test_if_they_need_it_all_its_work_ends_for_want_of_money() -> None:
+    story = two()
+    story.turn_ends("a", crossing(0.55))
+    story.gone("a")
+    story.turn_ends("b", a_result(0.43))
+    story.gone("b")
+    story.tidied("a")
+
+    settled = story.told(f.ActorSettled)[-1]
+    assert (Status.FAILED, "budget_exceeded") == (settled.status, settled.failure and settled.failure.kind)
+    assert "the run's budget of $1.00 is spent" == story.told(f.DrainBegan)[-1].by
+
+
+def test_who_waits_for_money_keeps_nobody_from_starting_with_less() -> None:
+    story = Story(a_run("a", "b", "c", max_parallel=2, budget_usd=1.0))
+    story.working("a", "b")
+    story.turn_ends("a", crossing(0.55))
+    story.gone("a")
+    story.turn_ends("b", a_result(0.42))
+    story.gone("b")
+    assert (Phase.QUEUED, Phase.PREPARING) == (story.actor("a").phase, story.actor("c").phase)
+
+
+def test_where_the_budget_is_spent_its_work_ends() -> None:
+    story = two()
+    story.turn_ends("b", a_result(0.45))
     story.turn_ends("a", crossing(0.55))
     story.gone("a", code=1)
     story.tidied("a")

@@ -69,12 +69,8 @@ text = "That was little."
 [[actor]]
 id = "thorough"
 [[actor.turn]]
+tools = [{ name = "Bash", input = { command = "true", description = "x" } }]
 usage = { output = 10000 }
-[[actor.turn.tools]]
-name = "Bash"
-[actor.turn.tools.input]
-command = "until grep -q ActorSettled ../../journal.jsonl; do sleep 0.1; done"
-description = "the other one has ended"
 [[actor.turn]]
 tools = [{ name = "Bash", input = { command = "true", description = "x" } }]
 usage = { output = 10000 }

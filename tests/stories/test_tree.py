@@ -159,7 +159,7 @@ def test_sub_leads_have_their_own_money_and_their_own_store(pit: Pit) -> None:
     assert seen is not None
     assert seen.startswith("null ")
     assert seen.endswith(" success")
-    assert "budget exceeded: $0.01 spent + $3.00 reserved + $9.00 estimated > $10.00 budget" in seen
+    assert "budget exceeded: $0.0059 spent + $3.00 reserved + $9.00 estimated > $10.00 budget" in seen
     assert {
         "lead": None,
         "left": "lead",

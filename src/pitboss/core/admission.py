@@ -46,12 +46,17 @@ def next_admission(state: RunState) -> Admission | None:
     free = state.spec.max_parallel - len(state.live)
     if not state.waiting or free <= 0 or state.starting >= state.starts_limit:
         return None
-    following = state.waiting[0]
     if state.spec.budget_usd is None:
-        return Admission(following, None)
+        return Admission(state.waiting[0], None)
     left = unreserved_usd(state)
-    share = max(left / min(free, len(state.waiting)), SMALLEST_ALLOTMENT_USD)
-    return Admission(following, share) if share <= left else None
+    even = left / min(free, len(state.waiting))
+    shares = ((name, max(even, _least_usd(state.actors[name]))) for name in state.waiting)
+    return next((Admission(name, share) for name, share in shares if share <= left), None)
+
+
+def _least_usd(actor: Actor) -> float:
+    """With less than this it is not started."""
+    return LEAST_EXTENSION_USD if actor.has_more else SMALLEST_ALLOTMENT_USD
 
 
 def _next_of_tree(state: RunState) -> Admission | None:
@@ -76,11 +81,19 @@ def _share_in_tree(state: RunState, actor: Actor) -> float | None:
 
 
 def affords_more(state: RunState, actor: Actor) -> bool:
-    """True if an actor that has spent its share can go on: others needed less of theirs, or the budget was raised."""
+    """True if an actor that has spent its share may go on: others need less of theirs, or the budget was raised.
+
+    In a flat run what others have not spent yet may come back: it waits for that. In a tree nobody waits for money.
+    """
     if state.draining or actor.allotment_usd is None:
         return False
-    left = unreserved_usd(state) if state.spec.tree is None else _share_in_tree(state, actor)
+    left = _unspent_usd(state) if state.spec.tree is None else _share_in_tree(state, actor)
     return left is not None and left >= max(LEAST_EXTENSION_USD, actor.allotment_usd / 10)
+
+
+def _unspent_usd(state: RunState) -> float | None:
+    spent = sum(actor.all_cost_usd or 0.0 for actor in state.actors.values())
+    return None if state.spec.budget_usd is None else state.spec.budget_usd - spent
 
 
 def unreserved_usd(state: RunState) -> float:
@@ -107,7 +120,7 @@ def out_of_money(state: RunState) -> bool:
         and state.spec.budget_usd is not None
         and bool(state.waiting)
         and not state.live
-        and unreserved_usd(state) < SMALLEST_ALLOTMENT_USD
+        and unreserved_usd(state) < min(_least_usd(state.actors[name]) for name in state.waiting)
     )
 
 

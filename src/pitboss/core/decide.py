@@ -236,8 +236,11 @@ def _admit(d: Decision) -> None:
     while (admitted := admission.next_admission(d.state)) is not None:
         d.admit(admitted.actor, admitted.allotment_usd)
     if admission.out_of_money(d.state) and not d.state.draining:
-        budget = d.state.spec.budget_usd
-        d.note(f.DrainBegan(at=d.at, by=f"the run's budget of {dollars(budget or 0.0)} is spent", ordered=False))
+        spent = f"the run's budget of {dollars(d.state.spec.budget_usd or 0.0)} is spent"
+        for name in d.state.waiting:
+            if d.actor(name).has_more:  # it waited for what others would not need, and they needed it
+                steering.stop(d, name, spent, "budget")
+        d.note(f.DrainBegan(at=d.at, by=spent, ordered=False))
         notices.budget_spent(d)
 
 
