@@ -7,7 +7,6 @@ however often it is referred to. What it holds does not come in here. Used by ``
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
 
 from pitboss.errors import WorldError
@@ -36,7 +35,7 @@ class Blobs:
         Returns:
             Its name: the SHA-256 of its bytes, in hex.
         """
-        name = sha256(data).hexdigest()
+        name = _digest(data)
         if name not in self._written:
             self._pending[name] = data
         return name
@@ -68,6 +67,12 @@ class Blobs:
         path = self._folder / name
         with disk_errors("read", path):
             data = path.read_bytes()
-        if sha256(data).hexdigest() != name:
+        if _digest(data) != name:
             raise WorldError(f"the file {path} is damaged: its content does not go with its name")
         return data
+
+
+def _digest(data: bytes) -> str:
+    from hashlib import sha256  # here: it loads OpenSSL, and most journals have no blob
+
+    return sha256(data).hexdigest()
