@@ -328,6 +328,7 @@ async def test_a_zombie_that_nobody_collects_does_not_spoil_a_certificate(tmp_pa
         await it.said("\n")
         keeper = psutil.Process(int(it.out))
         await until(lambda: not keeper.environ())
+        await until(lambda: [child.status() for child in keeper.children()] == [psutil.STATUS_ZOMBIE])
         try:
             zombies = [child for child in keeper.children() if os.getpgid(child.pid) == it.child.pid]
             assert 1 == len(zombies)
