@@ -163,9 +163,8 @@ class Actor(Frozen, frozen=True, kw_only=True):
     @property
     def comes_back(self) -> bool:
         """Its processes are being ended, and it is not: it was paused, or goes on with more money."""
-        return self.is_pausing or (
-            self.phase is Phase.STOPPING and self.stopping is not None and self.stopping.reason == "share"
-        )
+        ends = self.stopping.reason if self.phase is Phase.STOPPING and self.stopping else ""
+        return ends in {"pause", "share"}
 
     @property
     def is_pausing(self) -> bool:

@@ -102,7 +102,7 @@ def cut_off(view: RunView, now: float, runs_dir: str | None = None) -> Change:
     command = notice.typed(view, runs_dir, "resume")
     if not view.cursor:  # not one fact was written
         text = "the dispatcher is gone before it began anything"
-        command = f"{words.again(view)}{notice.base(runs_dir)}"
+        command = f"{words.again(view)}{words.at(runs_dir)}"
     return Change(at=now, kind="cut_off", text=f"{text}: {command}", command=command)
 
 

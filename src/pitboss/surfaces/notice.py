@@ -21,7 +21,6 @@ from pitboss.surfaces import words
 from pitboss.surfaces.found import Run
 
 __all__ = [
-    "base",
     "command",
     "free_bytes",
     "helps",
@@ -104,24 +103,15 @@ def helps(need: Need, view: RunView, runs_dir: str | None = None) -> str:
     if not need.command:
         return ""
     parts = [words.short_id(part) if part == view.run_id else part for part in need.command]
-    return f"{words.program()} {shlex.join([*parts, *_base(runs_dir)])}"
+    return f"{words.program()} {shlex.join(parts)}{words.at(runs_dir)}"
 
 
 def typed(view: RunView, runs_dir: str | None, *parts: str) -> str:
     """A command about a run as it is typed: its verb, the run, the rest."""
     verb, *rest = parts
-    return f"{words.program()} {shlex.join([verb, words.short_id(view.run_id), *rest, *_base(runs_dir)])}"
+    return f"{words.program()} {shlex.join([verb, words.short_id(view.run_id), *rest])}{words.at(runs_dir)}"
 
 
 def command(verb: str, run_id: str, runs_dir: str | None, *more: str) -> str:
     """A command to type: ``list``, ``approve`` or ``reject`` for a run."""
-    return " ".join([words.program(), "approvals", verb, words.short_id(run_id), *more]) + base(runs_dir)
-
-
-def base(runs_dir: str | None) -> str:
-    """What a command that is typed needs to find the run again, to put behind it."""
-    return "".join(f" {shlex.quote(part)}" for part in _base(runs_dir))
-
-
-def _base(runs_dir: str | None) -> list[str]:
-    return ["--run-dir", runs_dir] if runs_dir else []
+    return " ".join([words.program(), "approvals", verb, words.short_id(run_id), *more]) + words.at(runs_dir)

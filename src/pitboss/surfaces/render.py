@@ -125,9 +125,9 @@ def status_lines(
     yield from layer_lines(view, width=width, over=over)
     yield from _whereabouts(view, over=over)
     if state == "interrupted" and not view.rehearsal:
-        yield f"Go on with it: {words.program()} resume {words.short_id(view.run_id)}{_base(runs_dir)}"
+        yield f"Go on with it: {words.program()} resume {words.short_id(view.run_id)}{words.at(runs_dir)}"
     if state == "unbegun":
-        yield f"There is nothing to go on with. Dispatch it again: {words.again(view)}{_base(runs_dir)}"
+        yield f"There is nothing to go on with. Dispatch it again: {words.again(view)}{words.at(runs_dir)}"
 
 
 def _indented(actor: ActorView) -> str:
@@ -345,7 +345,7 @@ def place(actor: ActorView) -> str:
 
 
 def _next_steps(view: RunView, runs_dir: str | None, failed: Sequence[ActorView]) -> Iterator[str]:
-    base, run = _base(runs_dir), words.short_id(view.run_id)
+    base, run = words.at(runs_dir), words.short_id(view.run_id)
     yield "Next:"
     us = words.program()
     yield f"  {us} status {run}{base}"
@@ -353,8 +353,3 @@ def _next_steps(view: RunView, runs_dir: str | None, failed: Sequence[ActorView]
         name = shlex.quote(words.name(subject))
         yield f"  {us} why {run} {name}{base}"
         yield f"  {us} attach {run} {name}{base}"
-
-
-def _base(runs_dir: str | None) -> str:
-    """What a suggested command needs to find the run again."""
-    return f" --run-dir {shlex.quote(runs_dir)}" if runs_dir else ""

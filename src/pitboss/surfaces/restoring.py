@@ -161,9 +161,8 @@ def saved_lines(found: Sequence[Saved], origin: Origin, *, runs_dir: str | None)
         lines.append(f"  {words.plural(last.ignored, 'ignored file')} not saved")
     lines += [f"  with commit {sha[:12]}, which is on no branch" for sha in last.others]
     lines += [f"  earlier: {words.plural(len(one.changes), 'file')} as {one.ref}" for one in earlier]
-    where = f" --run-dir {shlex.quote(runs_dir)}" if runs_dir else ""
     command = f"{words.program()} restore {origin.run_id} {origin.actor}"
-    return [*lines, f"bring it back with: {command} --into DIR{where}  (or --branch NAME)"]
+    return [*lines, f"bring it back with: {command} --into DIR{words.at(runs_dir)}  (or --branch NAME)"]
 
 
 def brought_back_line(last: Saved, origin: Origin, *, into: str | None, branch: str | None) -> str:

@@ -5,7 +5,6 @@ Called by ``commands``.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -73,8 +72,7 @@ def outbox_lines(state: RunState, runs_dir: str | None = None) -> Iterator[str]:
 
 
 def _command(run_id: str, runs_dir: str | None) -> str:
-    base = f" --run-dir {shlex.quote(runs_dir)}" if runs_dir else ""
-    return f"{words.program()} notify {words.short_id(run_id)} --send{base}"
+    return f"{words.program()} notify {words.short_id(run_id)} --send{words.at(runs_dir)}"
 
 
 def _sink(sink: Sink) -> str:

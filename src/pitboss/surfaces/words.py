@@ -27,6 +27,7 @@ __all__ = [
     "NOTHING",
     "again",
     "age",
+    "at",
     "clean",
     "clock",
     "compact",
@@ -260,3 +261,8 @@ def program() -> str:
     here = Path.cwd()
     near = script.absolute().relative_to(here) if script.absolute().is_relative_to(here) else script.absolute()
     return shlex.quote(str(near))
+
+
+def at(runs_dir: str | None) -> str:
+    """What stands behind a suggested command so that it finds the run again; empty where the usual folder has it."""
+    return f" --run-dir {shlex.quote(runs_dir)}" if runs_dir else ""

@@ -35,9 +35,9 @@ while True:
 
 def _worth_a_look(scene: Scene, view: RunView) -> Iterator[str]:
     repository = shlex.quote(str(scene.repository))
-    run, base = words.short_id(view.run_id), f"--run-dir {shlex.quote(str(scene.runs))}"
+    run, base = words.short_id(view.run_id), words.at(str(scene.runs))
     yield f"git -C {repository} log --oneline --graph demo/shop  # what the lead has merged"
-    yield f"{words.program()} why {run} readme {base}  # how it was redirected"
+    yield f"{words.program()} why {run} readme{base}  # how it was redirected"
 
 
 def _went_well(code: int, view: RunView) -> bool:
